@@ -1,0 +1,268 @@
+//! The walks over the graph, and the transformations of functions built from them.
+
+use super::graph::{At, Node};
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// The gradients that arrived at variables.
+#[derive(Debug, Default)]
+pub struct Gradients(HashMap<(u64, usize), Tensor>);
+
+impl Gradients {
+    /// The gradient of a variable.
+    ///
+    /// Errors: [`Error::NoGradient`] if it is not one, or the result did not depend on it.
+    pub fn get(&self, variable: &Tensor) -> Result<&Tensor> {
+        let found = variable.edge.as_ref().and_then(|edge| self.0.get(&edge.key()));
+        found.ok_or_else(|| {
+            Error::no_gradient(
+                "gradients",
+                format!("none arrived at {}", variable.describe()),
+                "Make it a variable before the forward pass, and let the result depend on it.",
+            )
+        })
+    }
+
+    /// The gradient of a variable, if any arrived.
+    pub fn try_get(&self, variable: &Tensor) -> Option<&Tensor> {
+        variable.edge.as_ref().and_then(|edge| self.0.get(&edge.key()))
+    }
+
+    /// How many gradients there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no gradient arrived.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Changes every gradient.
+    pub(crate) fn map_all(self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Gradients> {
+        let changed: Result<HashMap<_, _>> = self.0.into_iter().map(|(k, g)| Ok((k, f(&g)?))).collect();
+        changed.map(Gradients)
+    }
+
+    /// The gradients in the order in which their variables were made.
+    pub(crate) fn in_order(&self) -> Vec<&Tensor> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_by_key(|(key, _)| **key);
+        all.into_iter().map(|(_, g)| g).collect()
+    }
+}
+
+fn annotate(node: &Arc<Node>, result: Result<Vec<Option<Tensor>>>) -> Result<Vec<Option<Tensor>>> {
+    result.map_err(|source| match source {
+        Error::Backward { .. } => source,
+        source => {
+            let (op, shapes) = node.describe();
+            Error::Backward { op, shapes, source: Box::new(source) }
+        }
+    })
+}
+
+/// Adds a cotangent or tangent to what has arrived.
+fn accumulate(place: &mut Option<Tensor>, new: Tensor) -> Result<()> {
+    *place = Some(match place.take() {
+        Some(old) => old.add(&new)?,
+        None => new,
+    });
+    Ok(())
+}
+
+/// Walks back from `y`. Stops at variables, and at `targets` if there are any.
+fn reverse(y: &Tensor, dy: &Tensor, targets: &HashSet<(u64, usize)>, tracked: bool) -> Result<Gradients> {
+    let mut found = Gradients::default();
+    let Some(root) = &y.edge else {
+        return Err(Error::no_gradient(
+            "backward",
+            format!("{} does not depend on any variable", y.describe()),
+            "Call variable() on what should receive a gradient before the forward pass.",
+        ));
+    };
+    let needed = if targets.is_empty() { None } else { Some(leading_to(root.node.clone(), targets)) };
+    // The largest number first: then everything that uses a node has been seen before the node.
+    let mut open: BTreeMap<u64, (Arc<Node>, Vec<Option<Tensor>>)> = BTreeMap::new();
+    let mut arrive = |open: &mut BTreeMap<u64, _>, edge: &super::Edge, dx: Tensor| -> Result<()> {
+        let dx = if tracked { dx } else { dx.detach() };
+        if targets.contains(&edge.key()) || (edge.node.rule.is_none() && targets.is_empty()) {
+            let mut place = found.0.remove(&edge.key());
+            accumulate(&mut place, dx.clone())?;
+            found.0.extend(place.map(|g| (edge.key(), g)));
+        }
+        if edge.node.rule.is_some() && needed.as_ref().is_none_or(|n| n.contains(&edge.node.id)) {
+            let empty = || (edge.node.clone(), vec![None; edge.node.outputs().len()]);
+            let (_, grads): &mut (Arc<Node>, Vec<Option<Tensor>>) =
+                open.entry(edge.node.id).or_insert_with(empty);
+            accumulate(&mut grads[edge.output], dx)?;
+        }
+        Ok(())
+    };
+    arrive(&mut open, root, dy.clone())?;
+    while let Some((_, (node, dy))) = open.pop_last() {
+        let Some(rule) = &node.rule else { continue };
+        let dx = annotate(&node, rule.vjp(&At::new(&node, tracked), &dy))?;
+        for (slot, dx) in node.inputs.iter().zip(dx) {
+            if let (Some(edge), Some(dx)) = (&slot.edge, dx) {
+                arrive(&mut open, edge, dx)?;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The nodes from which a target can be reached backwards.
+fn leading_to(root: Arc<Node>, targets: &HashSet<(u64, usize)>) -> HashSet<u64> {
+    let order = ancestors(root, targets.iter().map(|t| t.0).min().unwrap_or(0));
+    let mut leading = HashSet::new();
+    for node in order.values() {
+        let reaches = |key: (u64, usize)| targets.contains(&key) || leading.contains(&key.0);
+        if node.inputs.iter().filter_map(|s| s.edge.as_ref()).any(|e| reaches(e.key())) {
+            leading.insert(node.id);
+        }
+    }
+    leading
+}
+
+/// The node and all it depends on with numbers from `oldest` on, the oldest first.
+fn ancestors(root: Arc<Node>, oldest: u64) -> BTreeMap<u64, Arc<Node>> {
+    let (mut seen, mut stack) = (BTreeMap::new(), vec![root]);
+    while let Some(node) = stack.pop() {
+        if node.id < oldest || seen.contains_key(&node.id) {
+            continue;
+        }
+        stack.extend(node.inputs.iter().filter_map(|s| s.edge.as_ref()).map(|e| e.node.clone()));
+        seen.insert(node.id, node);
+    }
+    seen
+}
+
+/// Walks forward from `xs`, whose tangents are `vs`, to `y`.
+fn forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor]) -> Result<Option<Tensor>> {
+    let mut tangents: HashMap<(u64, usize), Tensor> = HashMap::new();
+    for (x, &v) in xs.iter().zip(vs) {
+        tangents.extend(x.edge.as_ref().map(|edge| (edge.key(), v.clone())));
+    }
+    let Some(root) = &y.edge else { return Ok(None) };
+    let oldest = tangents.keys().map(|k| k.0).min().unwrap_or(0);
+    for node in ancestors(root.node.clone(), oldest).values() {
+        let Some(rule) = &node.rule else { continue };
+        if tangents.contains_key(&(node.id, 0)) && xs.iter().any(|x| x.edge.as_ref().map(|e| e.node.id) == Some(node.id))
+        {
+            continue;
+        }
+        let get = |slot: &super::graph::Slot| slot.edge.as_ref().and_then(|e| tangents.get(&e.key()).cloned());
+        let dx: Vec<Option<Tensor>> = node.inputs.iter().map(get).collect();
+        if dx.iter().all(Option::is_none) {
+            continue;
+        }
+        let dy = annotate(node, rule.jvp(&At::new(node, true), &dx))?;
+        for (output, dy) in dy.into_iter().enumerate() {
+            tangents.extend(dy.map(|dy| ((node.id, output), dy)));
+        }
+    }
+    Ok(tangents.remove(&root.key()))
+}
+
+impl Tensor {
+    /// The gradients of this scalar with respect to every variable it depends on. They are plain values;
+    /// [`grad`](Self::grad) gives ones that can be differentiated again.
+    ///
+    /// Errors: [`Error::Shape`] if there is not exactly one element, [`Error::NoGradient`] if it depends on
+    /// no variable, [`Error::Backward`] naming the operation that failed.
+    pub fn backward(&self) -> Result<Gradients> {
+        self.require_scalar("backward")?;
+        reverse(self, &self.full_like(1.0)?, &HashSet::new(), false)
+    }
+
+    fn require_scalar(&self, op: &'static str) -> Result<()> {
+        if self.count() == 1 {
+            return Ok(());
+        }
+        Err(Error::shape(
+            op,
+            format!("{} has {} elements", self.shape(), self.count()),
+            "A gradient is that of a scalar: reduce with sum or mean, or use vjp with a cotangent.",
+        ))
+    }
+
+    /// The gradients of this scalar with respect to `inputs`, themselves part of the graph: they can be
+    /// differentiated again. Zero for an input it does not depend on.
+    pub fn grad(&self, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        self.require_scalar("grad")?;
+        self.pull_back(&self.full_like(1.0)?, inputs)
+    }
+
+    /// The cotangents of `inputs` for the cotangent `dy` of this tensor, part of the graph.
+    pub fn pull_back(&self, dy: &Tensor, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+        if dy.shape() != self.shape() || dy.dtype() != self.dtype() {
+            return Err(Error::shape(
+                "pull_back",
+                format!("cotangent {} for {}", dy.describe(), self.describe()),
+                "A cotangent has the shape and type of the value.",
+            ));
+        }
+        self.device().check_same("pull_back", dy.device())?;
+        let keys: Option<Vec<_>> = inputs.iter().map(|x| x.edge.as_ref().map(super::Edge::key)).collect();
+        let keys = keys.ok_or_else(|| {
+            Error::no_gradient("grad", "an input is not part of the graph", "Make it a variable first.")
+        })?;
+        if self.edge.is_none() {
+            return inputs.iter().map(|x| x.full_like(0.0)).collect();
+        }
+        let found = reverse(self, dy, &keys.iter().copied().collect(), true)?;
+        keys.iter().zip(inputs).map(|(k, x)| found.0.get(k).cloned().map_or_else(|| x.full_like(0.0), Ok)).collect()
+    }
+}
+
+/// The value of `f` at `xs` and the cotangents of `xs` for the cotangent `dy` of the value.
+pub fn vjp(
+    f: impl FnOnce(&[Tensor]) -> Result<Tensor>,
+    xs: &[&Tensor],
+    dy: &Tensor,
+) -> Result<(Tensor, Vec<Tensor>)> {
+    let taps: Vec<Tensor> = xs.iter().map(|x| x.tap()).collect();
+    let y = f(&taps)?;
+    let dx = y.pull_back(dy, &taps.iter().collect::<Vec<_>>())?;
+    Ok((y, dx))
+}
+
+/// The value of `f` at `xs` and its derivative in the direction `vs`, by forward mode over the graph of
+/// the value.
+///
+/// Errors: [`Error::Shape`] if the directions are not shaped like the points.
+pub fn jvp(
+    f: impl FnOnce(&[Tensor]) -> Result<Tensor>,
+    xs: &[&Tensor],
+    vs: &[&Tensor],
+) -> Result<(Tensor, Tensor)> {
+    if xs.len() != vs.len() || xs.iter().zip(vs).any(|(x, v)| x.shape() != v.shape()) {
+        return Err(Error::shape(
+            "jvp",
+            format!("{} points, {} directions", xs.len(), vs.len()),
+            "Give one direction for each point, of the point's shape.",
+        ));
+    }
+    let taps: Vec<Tensor> = xs.iter().map(|x| x.tap()).collect();
+    let y = f(&taps)?;
+    let dy = forward(&y, &taps, vs)?.map_or_else(|| y.full_like(0.0), Ok)?;
+    Ok((y, dy))
+}
+
+/// The product of the Hessian of the scalar function `f` at `xs` with the direction `vs`: forward mode
+/// over reverse mode.
+pub fn hvp(
+    f: impl FnOnce(&[Tensor]) -> Result<Tensor>,
+    xs: &[&Tensor],
+    vs: &[&Tensor],
+) -> Result<Vec<Tensor>> {
+    let taps: Vec<Tensor> = xs.iter().map(|x| x.tap()).collect();
+    let gradients = f(&taps)?.grad(&taps.iter().collect::<Vec<_>>())?;
+    gradients
+        .iter()
+        .map(|g| forward(g, &taps, vs)?.map_or_else(|| g.full_like(0.0), Ok))
+        .collect()
+}

@@ -1,0 +1,108 @@
+//! The CPU device: its storage, and the arrays that references compute with.
+
+use crate::dtype::{DType, Element};
+use crate::real::{Bounded, Real};
+use crate::shape::{Layout, Shape};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// A dense, row-major array: what a reference reads and returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array<T> {
+    /// The extents.
+    pub shape: Shape,
+    /// The elements, row-major.
+    pub data: Vec<T>,
+}
+
+/// Below this many elements a parallel loop costs more than it saves.
+const PARALLEL: usize = 1024;
+
+impl<T: Copy + Send + Sync> Array<T> {
+    /// The array whose element at row-major position `i` is `f(i)`, computed in parallel.
+    pub fn from_fn(shape: Shape, f: impl Fn(usize) -> T + Send + Sync) -> Self {
+        let count = shape.count();
+        let data = if count < PARALLEL {
+            (0..count).map(f).collect()
+        } else {
+            (0..count).into_par_iter().with_min_len(PARALLEL / 8).map(f).collect()
+        };
+        Array { shape, data }
+    }
+
+    /// The array whose rows of `width` elements are `f(row)`, computed in parallel.
+    pub fn from_rows(shape: Shape, width: usize, f: impl Fn(usize) -> Vec<T> + Send + Sync) -> Self {
+        let rows = shape.count().checked_div(width).unwrap_or(0);
+        let data = (0..rows).into_par_iter().flat_map_iter(f).collect();
+        Array { shape, data }
+    }
+
+    /// Row `row` of `width` elements.
+    pub fn row(&self, row: usize, width: usize) -> &[T] {
+        &self.data[row * width..(row + 1) * width]
+    }
+}
+
+/// A tensor's storage on the CPU device.
+#[derive(Clone, Debug)]
+pub(crate) enum CpuData {
+    F32(Arc<Vec<f32>>),
+    F64(Arc<Vec<f64>>),
+    Bounded(Arc<Vec<Bounded>>),
+    I32(Arc<Vec<i32>>),
+}
+
+impl CpuData {
+    pub fn dtype(&self) -> DType {
+        match self {
+            CpuData::F32(_) => DType::F32,
+            CpuData::F64(_) => DType::F64,
+            CpuData::Bounded(_) => DType::Bounded,
+            CpuData::I32(_) => DType::I32,
+        }
+    }
+}
+
+/// An element the CPU device stores.
+pub(crate) trait Stored: Element {
+    fn wrap(data: Vec<Self>) -> CpuData;
+    fn unwrap(data: &CpuData) -> Option<&Arc<Vec<Self>>>;
+    fn unwrap_mut(data: &mut CpuData) -> Option<&mut Arc<Vec<Self>>>;
+}
+
+macro_rules! stored {
+    ($($type:ty => $variant:ident),*) => {$(
+        impl Stored for $type {
+            fn wrap(data: Vec<Self>) -> CpuData {
+                CpuData::$variant(Arc::new(data))
+            }
+            fn unwrap(data: &CpuData) -> Option<&Arc<Vec<Self>>> {
+                match data {
+                    CpuData::$variant(data) => Some(data),
+                    _ => None,
+                }
+            }
+            fn unwrap_mut(data: &mut CpuData) -> Option<&mut Arc<Vec<Self>>> {
+                match data {
+                    CpuData::$variant(data) => Some(data),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+stored!(f32 => F32, f64 => F64, Bounded => Bounded, i32 => I32);
+
+/// A [`Real`] the CPU device stores.
+pub(crate) trait StoredReal: Real + Stored {}
+impl<R: Real + Stored> StoredReal for R {}
+
+/// The elements of a view, dense. Shares nothing: a reference owns what it reads.
+pub(crate) fn gather<T: Copy + Send + Sync>(data: &[T], layout: &Layout) -> Vec<T> {
+    if layout.is_contiguous() {
+        let start = layout.offset.min(data.len());
+        data[start..start + layout.shape.count()].to_vec()
+    } else {
+        layout.positions().map(|at| data[at]).collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! The usual activations, each a formula over the primitives.
+//!
+//! Written so that no intermediate value overflows: an exponential is only taken of a negative number.
+
+use super::Formula;
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
+
+impl Formula {
+    /// max(x, 0), with derivative zero at zero.
+    pub fn relu(self) -> Self {
+        let positive = Formula::constant(0.0).less(self.clone());
+        Formula::select(positive, self, 0.0.into())
+    }
+
+    /// x for x > 0, else `slope`·x.
+    pub fn leaky_relu(self, slope: f64) -> Self {
+        let positive = Formula::constant(0.0).less(self.clone());
+        Formula::select(positive, self.clone(), slope * self)
+    }
+
+    /// 1 / (1 + exp(−x)).
+    pub fn sigmoid(self) -> Self {
+        // exp(−|x|) is at most one; for x < 0 the identity σ(x) = e/(1 + e) avoids 1 − y.
+        let e = (-self.clone().abs()).exp();
+        let negative = self.less(0.0);
+        Formula::select(negative, e.clone(), 1.0.into()) / (1.0 + e)
+    }
+
+    /// x·σ(x), also called swish.
+    pub fn silu(self) -> Self {
+        self.clone() * self.sigmoid()
+    }
+
+    /// ln(1 + exp(x)).
+    pub fn softplus(self) -> Self {
+        self.clone().max(0.0) + (1.0 + (-self.abs()).exp()).ln()
+    }
+
+    /// x·Φ(x), Φ the normal distribution function (Hendrycks & Gimpel 2016).
+    pub fn gelu(self) -> Self {
+        0.5 * self.clone() * (1.0 + (self * FRAC_1_SQRT_2).erf())
+    }
+
+    /// The tanh approximation of [`gelu`](Self::gelu): ½x(1 + tanh(√(2/π)(x + 0.044715x³))).
+    pub fn gelu_tanh(self) -> Self {
+        let inner = (2.0 / PI).sqrt() * (self.clone() + 0.044715 * self.clone().powi(3));
+        0.5 * self * (1.0 + inner.tanh())
+    }
+
+    /// x for x > 0, else `alpha`·(exp(x) − 1).
+    pub fn elu(self, alpha: f64) -> Self {
+        let positive = Formula::constant(0.0).less(self.clone());
+        Formula::select(positive, self.clone(), alpha * (self.min(0.0).exp() - 1.0))
+    }
+
+    /// The self-normalising ELU (Klambauer et al. 2017).
+    pub fn selu(self) -> Self {
+        1.050_700_987_355_480_5 * self.elu(1.673_263_242_354_377_2)
+    }
+
+    /// x·tanh(softplus(x)) (Misra 2019).
+    pub fn mish(self) -> Self {
+        self.clone() * self.softplus().tanh()
+    }
+
+    /// x / (1 + |x|).
+    pub fn softsign(self) -> Self {
+        self.clone() / (1.0 + self.abs())
+    }
+
+    /// x·min(max(x + 3, 0), 6)/6 (Howard et al. 2019), with the one-sided derivative at the kinks.
+    pub fn hardswish(self) -> Self {
+        let gate = Formula::select(
+            self.clone().less(3.0),
+            Formula::select(Formula::constant(-3.0).less(self.clone()), self.clone() + 3.0, 0.0.into()),
+            6.0.into(),
+        );
+        self * gate / 6.0
+    }
+
+    /// x multiplied by itself.
+    pub fn square(self) -> Self {
+        self.clone() * self
+    }
+
+    /// 1/x.
+    pub fn recip(self) -> Self {
+        1.0 / self
+    }
+
+    /// −1, 0 or 1, with derivative zero.
+    pub fn sign(self) -> Self {
+        Formula::constant(0.0).less(self.clone()) - self.less(0.0)
+    }
+
+    /// The power with a whole exponent, by repeated squaring; x⁰ is one.
+    pub fn powi(self, exponent: i32) -> Self {
+        let (mut result, mut base, mut left) = (Formula::constant(1.0), self, exponent.unsigned_abs());
+        while left > 0 {
+            if left & 1 == 1 {
+                result = result * base.clone();
+            }
+            left >>= 1;
+            if left > 0 {
+                base = base.clone() * base;
+            }
+        }
+        if exponent < 0 { result.recip() } else { result }
+    }
+
+    /// The power with a real exponent, exp(e·ln x); whole exponents go through [`powi`](Self::powi). For
+    /// other exponents x must be positive.
+    pub fn powf(self, exponent: f64) -> Self {
+        if exponent == 0.5 {
+            self.sqrt()
+        } else if exponent == -0.5 {
+            self.rsqrt()
+        } else if exponent.fract() == 0.0 && exponent.abs() <= 64.0 {
+            self.powi(exponent as i32)
+        } else {
+            (exponent * self.ln()).exp()
+        }
+    }
+
+    /// x limited to [`low`, `high`]; the derivative is one strictly inside and zero elsewhere.
+    pub fn clamp(self, low: f64, high: f64) -> Self {
+        let below = self.clone().less(high);
+        let above = Formula::constant(low).less(self.clone());
+        Formula::select(above, Formula::select(below, self, high.into()), low.into())
+    }
+}

@@ -1,0 +1,241 @@
+//! The GPU device: adapter, buffers, pipelines, recorder and readback. Nothing outside this module names
+//! wgpu; operations see [`Gpu`], [`Buffer`] and [`Dispatch`].
+
+mod adapter;
+mod pointwise;
+mod pool;
+mod recorder;
+mod shader;
+
+pub use adapter::AdapterSummary;
+pub(crate) use pointwise::pointwise;
+pub use pool::{Buffer, PoolStats};
+pub use recorder::Dispatch;
+pub(crate) use recorder::Readback;
+pub use shader::{Constants, Shader, Source, parse};
+pub(crate) use shader::shader;
+
+use crate::error::{Error, Result};
+use pool::Pool;
+use recorder::Recorder;
+use shader::Pipeline;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// How a GPU device is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GpuOptions {
+    /// Ask only for WebGPU's default limits and no features, whatever the adapter offers.
+    pub portable: bool,
+    /// Compile kernels without bounds tests and loop limits. Every kernel is verified in both modes to
+    /// give the same bits, but an input that no case foresaw could then read or write out of bounds.
+    pub unchecked: bool,
+    /// Fill new buffers with poison, put more behind their ends, and never reuse one: for verification.
+    pub guard: bool,
+    /// Use the kernels meant for this kind of adapter instead of the adapter's own.
+    pub kernels: Option<Kernels>,
+}
+
+/// Which family of kernel variants suits an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// A CPU behind a graphics interface: many registers, no benefit from workgroup memory.
+    Software,
+    /// A GPU: tiles staged through workgroup memory.
+    Hardware,
+}
+
+/// A change made to every kernel between parsing and compiling; see `verify --mutate`.
+pub(crate) type Rewrite = Arc<dyn Fn(&Source, naga::Module) -> naga::Module + Send + Sync>;
+
+/// A GPU, open for work. Cloning shares it.
+#[derive(Clone)]
+pub struct Gpu(Arc<Inner>);
+
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    summary: AdapterSummary,
+    limits: wgpu::Limits,
+    options: GpuOptions,
+    kernels: Kernels,
+    pool: Arc<Pool>,
+    pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    recorder: Mutex<Recorder>,
+    dispatches: AtomicU64,
+    /// The first error that no call was there to receive, and whether the device is lost.
+    failure: Arc<OnceLock<Error>>,
+    lost: Arc<OnceLock<String>>,
+    rewrite: Mutex<Option<Rewrite>>,
+}
+
+impl Gpu {
+    /// The preferred adapter: hardware before software.
+    pub(crate) fn best(options: GpuOptions) -> Result<Self> {
+        Gpu::open(&adapter::choose("gpu", |_, _| true)?, options)
+    }
+
+    /// The adapter with this number in the list, or the first whose name contains this text.
+    pub(crate) fn named(request: &str, options: GpuOptions) -> Result<Self> {
+        let wanted = request.to_lowercase();
+        let chosen = match wanted.parse::<usize>() {
+            Ok(number) => adapter::choose(request, |i, _| i == number),
+            Err(_) => adapter::choose(request, |_, name| name.contains(&wanted)),
+        };
+        Gpu::open(&chosen?, options)
+    }
+
+    /// Every adapter on this machine, the preferred first.
+    pub fn adapters() -> Vec<AdapterSummary> {
+        adapter::all().iter().map(adapter::summary).collect()
+    }
+
+    fn open(adapter: &wgpu::Adapter, options: GpuOptions) -> Result<Self> {
+        let info = adapter.get_info();
+        let limits = if options.portable { wgpu::Limits::default() } else { adapter.limits() };
+        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let features = if options.portable { wgpu::Features::empty() } else { adapter.features() & wanted };
+        let request = adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("gradus"),
+            required_features: features,
+            required_limits: limits.clone(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        });
+        let (device, queue) = pollster::block_on(request).map_err(|e| Error::NoAdapter {
+            given: format!("{} gave no device ({e})", info.name),
+            remedy: "Try another adapter (see `gradus info`), or --device cpu.".into(),
+        })?;
+        let (failure, lost) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
+        let (seen, gone) = (failure.clone(), lost.clone());
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            log::error!("{error}");
+            let _ = seen.set(match error {
+                wgpu::Error::OutOfMemory { source } => {
+                    Error::out_of_memory("device", source.to_string(), "Free tensors or use smaller batches.")
+                }
+                other => Error::validation("device", other.to_string(), "Report this: a kernel is at fault."),
+            });
+        }));
+        device.set_device_lost_callback(move |reason, message| {
+            let _ = gone.set(format!("{reason:?} {message}"));
+        });
+        let max_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let software = adapter::is_software(&info);
+        let kernels = options.kernels.unwrap_or(if software { Kernels::Software } else { Kernels::Hardware });
+        Ok(Gpu(Arc::new(Inner {
+            pool: Pool::new(device.clone(), max_bytes, options.guard),
+            recorder: Mutex::new(Recorder::new(&device)),
+            summary: adapter::summary(adapter),
+            pipelines: Mutex::default(),
+            dispatches: AtomicU64::new(0),
+            rewrite: Mutex::default(),
+            limits,
+            options,
+            kernels,
+            device,
+            queue,
+            failure,
+            lost,
+        })))
+    }
+
+    /// What the adapter said of itself.
+    pub fn summary(&self) -> &AdapterSummary {
+        &self.0.summary
+    }
+
+    /// How the device was made.
+    pub fn options(&self) -> GpuOptions {
+        self.0.options
+    }
+
+    /// Which kernel variants suit the adapter.
+    pub fn kernels(&self) -> Kernels {
+        self.0.kernels
+    }
+
+    /// The workgroup memory a kernel may use, in bytes.
+    pub fn workgroup_bytes(&self) -> u32 {
+        self.0.limits.max_compute_workgroup_storage_size
+    }
+
+    /// How much memory the pool holds.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.0.pool.stats()
+    }
+
+    /// How many kernels have been launched so far.
+    pub fn dispatches(&self) -> u64 {
+        self.0.dispatches.load(Relaxed)
+    }
+
+    /// Destroys the device. What is read from it afterwards is [`Error::DeviceLost`].
+    pub(crate) fn destroy(&self) {
+        self.0.device.destroy();
+    }
+
+    pub(crate) fn same(&self, other: &Gpu) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// A buffer for `bytes` bytes with unspecified contents.
+    ///
+    /// Errors: [`Error::OutOfMemory`] if it exceeds the device's limits or memory.
+    pub fn buffer(&self, op: &'static str, bytes: u64) -> Result<Arc<Buffer>> {
+        self.0.pool.take(op, bytes).map(Arc::new)
+    }
+
+    /// What the device reported when nobody was there to receive it.
+    pub(crate) fn health(&self, op: &'static str) -> Result<()> {
+        if let Some(reason) = self.0.lost.get() {
+            return Err(Error::device_lost(
+                op,
+                format!("{}: {reason}", self.0.summary.name),
+                "Create the device again and resume from a checkpoint.",
+            ));
+        }
+        match self.0.failure.get() {
+            Some(Error::OutOfMemory { given, remedy, .. }) => Err(Error::out_of_memory(op, given, remedy)),
+            Some(error) => Err(Error::validation(op, error.to_string(), "See the log for the first message.")),
+            None => Ok(()),
+        }
+    }
+
+    /// Installs or removes a change to every kernel compiled from now on, and forgets compiled ones.
+    pub(crate) fn set_rewrite(&self, rewrite: Option<Rewrite>) {
+        *self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner) = rewrite;
+        self.pipelines().clear();
+    }
+
+    /// The kernels compiled so far, by key.
+    pub(crate) fn compiled(&self) -> Vec<String> {
+        self.pipelines().keys().cloned().collect()
+    }
+
+    fn pipelines(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Pipeline>>> {
+        self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pipeline(&self, source: &Source) -> Result<Arc<Pipeline>> {
+        let key = source.key();
+        if let Some(found) = self.pipelines().get(&key) {
+            return Ok(found.clone());
+        }
+        let (mut module, _) = parse(source.label(), &source.text()?)?;
+        let rewrite = self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(rewrite) = rewrite {
+            module = rewrite(source, module);
+        }
+        let made = Arc::new(shader::compile(&self.0.device, source.label(), module, self.0.options.unchecked)?);
+        self.pipelines().insert(key, made.clone());
+        Ok(made)
+    }
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.0.summary.name, self.0.summary.backend)
+    }
+}

@@ -1,0 +1,177 @@
+//! Storage buffers, and the pool they return to when the last tensor lets go.
+
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of poison behind every buffer in guard mode. Longer than any kernel's tile of a row.
+const GUARD_BYTES: u64 = 4096;
+/// A NaN as f32, an index far outside everything as i32 and u32.
+const POISON: u32 = 0x7fed_beef;
+
+/// How much memory a device's pool holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Bytes of buffers that tensors hold.
+    pub live: u64,
+    /// Bytes of buffers waiting to be used again.
+    pub idle: u64,
+    /// How many buffers have been created on the device so far.
+    pub created: u64,
+}
+
+/// Buffers waiting to be used again, by size class, each with the recording that used it last.
+#[derive(Default)]
+struct Shelf {
+    idle: HashMap<u64, Vec<(wgpu::Buffer, u64)>>,
+    stats: PoolStats,
+}
+
+/// Where buffers come from and return to.
+pub(crate) struct Pool {
+    device: wgpu::Device,
+    shelf: Mutex<Shelf>,
+    max_bytes: u64,
+    guard: bool,
+}
+
+/// A storage buffer of some tensor. Dropping it returns it to the pool.
+pub struct Buffer {
+    raw: Option<wgpu::Buffer>,
+    class: u64,
+    /// The bytes that hold data.
+    bytes: u64,
+    /// The serial number of the last recording that uses the buffer.
+    last_use: AtomicU64,
+    pool: Arc<Pool>,
+}
+
+/// The capacity for a request: the next of 8, 10, 12, 14 times a power of two, so at most a quarter is
+/// wasted and buffers of similar sizes can stand in for one another.
+fn class(bytes: u64) -> u64 {
+    let bytes = bytes.max(256);
+    let step = (bytes.next_power_of_two() / 8).max(64);
+    bytes.div_ceil(step) * step
+}
+
+impl Pool {
+    pub fn new(device: wgpu::Device, max_bytes: u64, guard: bool) -> Arc<Self> {
+        Arc::new(Pool { device, shelf: Mutex::default(), max_bytes, guard })
+    }
+
+    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn stats(&self) -> PoolStats {
+        self.shelf().stats
+    }
+
+    /// A buffer for `bytes` bytes. Its contents are unspecified; in guard mode they are poison, and
+    /// [`Buffer::guard_intact`] tells whether anything was written behind the end.
+    pub fn take(self: &Arc<Self>, op: &'static str, bytes: u64) -> Result<Buffer> {
+        let bytes = bytes.max(4).next_multiple_of(4);
+        if bytes > self.max_bytes {
+            return Err(Error::out_of_memory(
+                op,
+                format!("{bytes} bytes in one tensor, the device binds at most {}", self.max_bytes),
+                "Split the tensor, or use a device with larger limits (see `gradus info`).",
+            ));
+        }
+        let class = if self.guard { bytes + GUARD_BYTES } else { class(bytes).min(self.max_bytes) };
+        let reused = if self.guard { None } else { self.shelf().idle.get_mut(&class).and_then(Vec::pop) };
+        let (raw, last_use) = match reused {
+            Some(found) => {
+                self.shelf().stats.idle -= class;
+                found
+            }
+            None => (self.create(op, class)?, 0),
+        };
+        self.shelf().stats.live += class;
+        Ok(Buffer { raw: Some(raw), class, bytes, last_use: AtomicU64::new(last_use), pool: self.clone() })
+    }
+
+    fn create(&self, op: &'static str, size: u64) -> Result<wgpu::Buffer> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(op),
+            size,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: self.guard,
+        });
+        let failed = pollster::block_on(validation.pop()).or(pollster::block_on(memory.pop()));
+        if let Some(error) = failed {
+            return Err(Error::out_of_memory(
+                op,
+                format!("the device refused {size} bytes ({error})"),
+                "Free tensors, use smaller batches, or a device with more memory.",
+            ));
+        }
+        if self.guard {
+            if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
+                view.copy_from_slice(&POISON.to_le_bytes().repeat(size as usize / 4));
+            }
+            buffer.unmap();
+        }
+        self.shelf().stats.created += 1;
+        Ok(buffer)
+    }
+}
+
+impl Buffer {
+    pub(crate) fn raw(&self) -> &wgpu::Buffer {
+        // The option is empty only while the buffer is being dropped.
+        self.raw.as_ref().unwrap_or_else(|| unreachable!("a buffer in use"))
+    }
+
+    /// The bytes of data.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The bytes a kernel is given: the data, and in guard mode the poison behind it.
+    pub(crate) fn bound(&self) -> u64 {
+        if self.pool.guard { self.class } else { self.bytes }
+    }
+
+    pub(crate) fn mark_used(&self, recording: u64) {
+        self.last_use.store(recording, Relaxed);
+    }
+
+    pub(crate) fn last_use(&self) -> u64 {
+        self.last_use.load(Relaxed)
+    }
+
+    /// Whether the words behind the data, read back whole, are still poison.
+    pub(crate) fn guard_intact(&self, contents: &[u8]) -> bool {
+        contents[self.bytes as usize..].chunks_exact(4).all(|word| word == POISON.to_le_bytes())
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let Some(raw) = self.raw.take() else { return };
+        let mut shelf = self.pool.shelf();
+        shelf.stats.live -= self.class;
+        if !self.pool.guard {
+            shelf.stats.idle += self.class;
+            shelf.idle.entry(self.class).or_default().push((raw, self.last_use()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::class;
+
+    #[test]
+    fn classes_hold_the_request_and_waste_at_most_a_quarter() {
+        for bytes in (1..200_000u64).step_by(37) {
+            let c = class(bytes);
+            assert!(c >= bytes && c % 4 == 0);
+            assert!(bytes < 1024 || c <= bytes + bytes / 4, "{bytes} in {c}");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What an operation is: a room with its rule, reference, kernels and gradient.
+
+use crate::autodiff::{self, At, Differentiable};
+use crate::cpu::{self, Array, CpuData, Stored, StoredReal};
+use crate::device::{Device, Kind};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::gpu::{Buffer, Gpu};
+use crate::real::{Bounded, Real};
+use crate::shape::{Layout, Shape};
+use crate::tensor::{Storage, Tensor, View};
+use std::fmt;
+use std::sync::Arc;
+
+/// What a rule knows of a tensor: everything but its values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Meta {
+    /// The extents.
+    pub shape: Shape,
+    /// The element type.
+    pub dtype: DType,
+    /// For integers, the smallest and largest value where they are known without asking the device.
+    pub range: Option<(i32, i32)>,
+}
+
+impl Meta {
+    /// A tensor of this shape and type.
+    pub fn new(shape: Shape, dtype: DType) -> Self {
+        Meta { shape, dtype, range: None }
+    }
+}
+
+impl fmt::Display for Meta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.shape, self.dtype)
+    }
+}
+
+/// What a reference reads: dense arrays, real numbers or integers.
+pub struct Inputs<R>(Vec<Data<R>>);
+
+/// An array of real numbers or of integers.
+pub enum Data<R> {
+    /// Real numbers.
+    Real(Array<R>),
+    /// Integers: labels or indices.
+    Int(Array<i32>),
+}
+
+impl<R: Real> Inputs<R> {
+    /// The `index`-th input, which the rule has found to be real.
+    pub fn real(&self, index: usize) -> &Array<R> {
+        match &self.0[index] {
+            Data::Real(array) => array,
+            Data::Int(_) => unreachable!("the rule admits real numbers here"),
+        }
+    }
+
+    /// The `index`-th input, which the rule has found to be of integers.
+    pub fn int(&self, index: usize) -> &Array<i32> {
+        match &self.0[index] {
+            Data::Int(array) => array,
+            Data::Real(_) => unreachable!("the rule admits integers here"),
+        }
+    }
+
+    /// How many inputs there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no input.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A tensor on the GPU, as a kernel's plan sees it.
+#[derive(Clone)]
+pub struct GpuView {
+    /// The buffer.
+    pub buffer: Arc<Buffer>,
+    /// How the view lies in it.
+    pub(crate) layout: Layout,
+}
+
+impl GpuView {
+    /// The extents.
+    pub fn shape(&self) -> &Shape {
+        &self.layout.shape
+    }
+
+    /// The strides, in elements.
+    pub fn strides(&self) -> &[usize] {
+        &self.layout.strides[..self.layout.shape.rank()]
+    }
+
+    /// The position of the first element.
+    pub fn offset(&self) -> usize {
+        self.layout.offset
+    }
+}
+
+/// A structured operation. Implementing the trait answers every question the engine asks of it; `verify`
+/// holds the answers against each other.
+pub trait Op: Send + Sync + 'static {
+    /// The name, as errors and tables print it.
+    fn name(&self) -> &'static str;
+
+    /// The shapes and types of the outputs, or the error for inputs the operation does not take.
+    fn rule(&self, inputs: &[Meta]) -> Result<Vec<Meta>>;
+
+    /// The outputs, from the mathematics. What the shapes of the inputs do not tell stands in `outputs`.
+    fn reference<R: Real>(&self, inputs: &Inputs<R>, outputs: &[Meta]) -> Vec<Data<R>>;
+
+    /// Launches the kernels. Inputs are dense and start at the beginning of their buffer, unless
+    /// [`strided`](Self::strided); outputs always are.
+    fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()>;
+
+    /// Whether the kernels read any strides.
+    fn strided(&self) -> bool {
+        false
+    }
+
+    /// Which inputs (bits of the first) and outputs (of the second) the gradient reads.
+    fn keeps(&self) -> (u32, u32);
+
+    /// The cotangent of each input, from those of the outputs, in tensor operations. `None` where the
+    /// input has none or [`At::needs`] says nobody asks.
+    fn vjp(&self, at: &At, dy: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>>;
+
+    /// The tangent of each output, from those of the inputs, in tensor operations.
+    fn jvp(&self, at: &At, dx: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>>;
+}
+
+impl<O: Op> Differentiable for O {
+    fn name(&self) -> &'static str {
+        Op::name(self)
+    }
+    fn keeps(&self) -> (u32, u32) {
+        Op::keeps(self)
+    }
+    fn vjp(&self, at: &At, dy: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        Op::vjp(self, at, dy)
+    }
+    fn jvp(&self, at: &At, dx: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        Op::jvp(self, at, dx)
+    }
+}
+
+/// Applies an operation to tensors of one device and records it for autodiff. An operation without inputs
+/// needs [`create`].
+pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let Some(first) = inputs.first() else {
+        return Err(Error::argument(op.name(), "no inputs", "Use `create` to say on which device."));
+    };
+    create(op, first.device(), inputs)
+}
+
+/// [`apply`], with the device given.
+pub fn create<O: Op>(op: O, device: &Device, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let name = op.name();
+    for input in inputs {
+        device.check_same(name, input.device())?;
+    }
+    check_one_float(name, inputs)?;
+    let metas: Vec<Meta> = inputs.iter().map(|t| t.meta()).collect();
+    let outputs = op.rule(&metas)?;
+    let values = match &device.0 {
+        Kind::Cpu => {
+            let float = metas.iter().chain(&outputs).map(|m| m.dtype).find(|d| d.is_float());
+            match float.unwrap_or(DType::F32) {
+                DType::F32 => on_cpu::<f32, O>(&op, inputs, &outputs)?,
+                DType::F64 => on_cpu::<f64, O>(&op, inputs, &outputs)?,
+                DType::Bounded => on_cpu::<Bounded, O>(&op, inputs, &outputs)?,
+                other => return Err(unsupported(name, other, device)),
+            }
+        }
+        Kind::Gpu(gpu) => on_gpu(gpu, &op, inputs, &outputs)?,
+    };
+    let tensors = outputs.iter().zip(values).map(|(meta, view)| Tensor::ready(device, *meta, view)).collect();
+    Ok(autodiff::record(op, inputs, tensors))
+}
+
+/// All floating-point inputs must have one type: the library never converts behind the caller's back.
+fn check_one_float(op: &'static str, inputs: &[&Tensor]) -> Result<()> {
+    let mut floats = inputs.iter().map(|t| t.dtype()).filter(|d| d.is_float());
+    let first = floats.next();
+    match floats.find(|&d| Some(d) != first) {
+        Some(other) => Err(Error::dtype(
+            op,
+            format!("{} meets {other}", first.map_or(String::new(), |d| d.to_string())),
+            "Convert one of them with to_dtype.",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The device does not compute in this type.
+pub(crate) fn unsupported(op: &'static str, dtype: DType, device: &Device) -> Error {
+    Error::dtype(
+        op,
+        format!("{dtype} on {device}"),
+        "A GPU computes in f32 and i32, the CPU device in f64 as well: convert with to_dtype.",
+    )
+}
+
+fn on_cpu<R: StoredReal, O: Op>(op: &O, inputs: &[&Tensor], outputs: &[Meta]) -> Result<Vec<View>> {
+    let arrays: Result<Vec<Data<R>>> = inputs
+        .iter()
+        .map(|t| {
+            let view = t.view()?;
+            let shape = view.layout.shape;
+            match &view.storage {
+                Storage::Cpu(CpuData::I32(data)) => {
+                    Ok(Data::Int(Array { shape, data: cpu::gather(data, &view.layout) }))
+                }
+                Storage::Cpu(data) => {
+                    let data = R::unwrap(data).ok_or_else(|| unsupported(op.name(), t.dtype(), t.device()))?;
+                    Ok(Data::Real(Array { shape, data: cpu::gather(data, &view.layout) }))
+                }
+                Storage::Gpu(_) => Err(unsupported(op.name(), t.dtype(), t.device())),
+            }
+        })
+        .collect();
+    let results = op.reference(&Inputs(arrays?), outputs);
+    Ok(results
+        .into_iter()
+        .zip(outputs)
+        .map(|(result, meta)| {
+            let data = match result {
+                Data::Real(array) => R::wrap(array.data),
+                Data::Int(array) => i32::wrap(array.data),
+            };
+            View { storage: Storage::Cpu(data), layout: Layout::contiguous(meta.shape) }
+        })
+        .collect())
+}
+
+fn on_gpu<O: Op>(gpu: &Gpu, op: &O, inputs: &[&Tensor], outputs: &[Meta]) -> Result<Vec<View>> {
+    let name = op.name();
+    let args: Result<Vec<GpuView>> = inputs
+        .iter()
+        .map(|t| {
+            let view = if op.strided() { t.view()? } else { t.dense()?.view()? };
+            match view.storage {
+                Storage::Gpu(buffer) => Ok(GpuView { buffer, layout: view.layout }),
+                Storage::Cpu(_) => Err(unsupported(name, t.dtype(), t.device())),
+            }
+        })
+        .collect();
+    let results: Result<Vec<GpuView>> = outputs
+        .iter()
+        .map(|meta| {
+            if !matches!(meta.dtype, DType::F32 | DType::I32) {
+                return Err(Error::dtype(name, format!("{} on a GPU", meta.dtype), "Use f32 there."));
+            }
+            let buffer = gpu.buffer(name, 4 * meta.shape.count() as u64)?;
+            Ok(GpuView { buffer, layout: Layout::contiguous(meta.shape) })
+        })
+        .collect();
+    let results = results?;
+    if outputs.iter().any(|m| m.shape.count() > 0) {
+        op.plan(gpu, &args?, &results)?;
+    }
+    Ok(results.into_iter().map(|v| View { storage: Storage::Gpu(v.buffer), layout: v.layout }).collect())
+}

@@ -1,0 +1,249 @@
+//! Matrix products, batched, of any strides, with an optional bias.
+
+use crate::autodiff::At;
+use crate::cpu::Array;
+use crate::error::{Error, Result};
+use crate::gpu::{Dispatch, Gpu, Kernels, Shader, Source, shader};
+use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
+use crate::real::Real;
+use crate::shape::{Layout, MAX_RANK, Shape, coalesce};
+use crate::tensor::Tensor;
+use rayon::prelude::*;
+
+static NAIVE: Shader = shader!("matmul/naive.wgsl");
+static REGISTER: Shader = shader!("matmul/register.wgsl");
+static TILED: Shader = shader!("matmul/tiled.wgsl");
+
+/// Y = A·B, over broadcast batch axes, plus a bias along the last axis if there is a third input.
+pub(crate) struct Matmul;
+
+/// The extents of the matrices of a product: m, k, n.
+fn extents(a: &Shape, b: &Shape) -> [usize; 3] {
+    [a[a.rank() - 2], a[a.rank() - 1], b[b.rank() - 1]]
+}
+
+impl Op for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn rule(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
+        let (a, b) = (inputs[0], inputs[1]);
+        if let Some(integer) = inputs.iter().find(|m| !m.dtype.is_float()) {
+            return Err(Error::dtype("matmul", integer.to_string(), "Convert to a float with to_dtype."));
+        }
+        if a.shape.rank() < 2 || b.shape.rank() < 2 {
+            return Err(Error::shape(
+                "matmul",
+                format!("lhs {a} × rhs {b}: a matrix has at least two axes"),
+                "Give a vector an axis with unsqueeze.",
+            ));
+        }
+        let [m, k, n] = extents(&a.shape, &b.shape);
+        if b.shape[b.shape.rank() - 2] != k {
+            return Err(Error::shape(
+                "matmul",
+                format!("inner dimensions differ, lhs {a} × rhs {b} ({k} ≠ {})", b.shape[b.shape.rank() - 2]),
+                "Transpose rhs or check `in_features`.",
+            ));
+        }
+        let batch = |s: &Shape| Shape::known(&s[..s.rank() - 2]);
+        let mut dims = Shape::broadcast("matmul", &batch(&a.shape), &batch(&b.shape))?.to_vec();
+        dims.extend([m, n]);
+        if let Some(bias) = inputs.get(2)
+            && *bias.shape != [n]
+        {
+            return Err(Error::shape(
+                "matmul",
+                format!("bias {bias} for {n} columns"),
+                "The bias has one entry for each column of rhs.",
+            ));
+        }
+        Ok(vec![Meta::new(Shape::new(&dims)?, a.dtype)])
+    }
+
+    fn reference<R: Real>(&self, inputs: &Inputs<R>, outputs: &[Meta]) -> Vec<Data<R>> {
+        let (a, b) = (inputs.real(0), inputs.real(1));
+        let [m, k, n] = extents(&a.shape, &b.shape);
+        let shape = outputs[0].shape;
+        let starts = |x: &Array<R>| -> Vec<usize> {
+            let batch = Shape::known(&shape[..shape.rank() - 2]);
+            let mut own = Layout::contiguous(x.shape);
+            own.shape = Shape::known(&x.shape[..x.shape.rank() - 2]);
+            own.broadcast_to(batch).positions().collect()
+        };
+        let (starts_a, starts_b) = (starts(a), starts(b));
+        // Columns of b as rows, so that a dot product runs through memory in order.
+        let mut columns = vec![R::default(); b.data.len()];
+        for (matrix, out) in b.data.chunks(k * n.max(1)).zip(columns.chunks_mut(k * n.max(1))) {
+            out.par_chunks_mut(k.max(1)).enumerate().for_each(|(j, column)| {
+                column.iter_mut().enumerate().for_each(|(i, to)| *to = matrix[i * n + j]);
+            });
+        }
+        vec![Data::Real(Array::from_rows(shape, n, |row| {
+            let a_row = &a.data[starts_a[row / m] + row % m * k..][..k];
+            let matrix = &columns[starts_b[row / m]..];
+            (0..n)
+                .map(|j| {
+                    let column = &matrix[j * k..][..k];
+                    let sum = R::dot(a_row.iter().copied().zip(column.iter().copied()));
+                    if inputs.len() > 2 { sum + inputs.real(2).data[j] } else { sum }
+                })
+                .collect()
+        }))]
+    }
+
+    fn strided(&self) -> bool {
+        true
+    }
+
+    fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
+        let (a, b) = (&inputs[0].layout, &inputs[1].layout);
+        let [m, k, n] = extents(&a.shape, &b.shape);
+        let out = outputs[0].shape();
+        let batch = Shape::known(&out[..out.rank() - 2]);
+        let matrices = |x: &Layout| {
+            let mut outer = *x;
+            outer.shape = Shape::known(&x.shape[..x.shape.rank() - 2]);
+            outer.broadcast_to(batch)
+        };
+        let mut outer = [matrices(a), matrices(b)];
+        coalesce(&mut outer);
+        let stride = |x: &Layout, back: usize| x.strides[x.shape.rank() - back] as u32;
+        let (kernel, groups) = choose(gpu.kernels(), batch.count(), m, n);
+        let bias = inputs.get(2).map(|bias| bias_view(gpu, bias)).transpose()?;
+        let mut params = MatmulParams {
+            m: m as u32,
+            n: n as u32,
+            k: k as u32,
+            tiles: groups as u32,
+            lhs_offset: a.offset as u32,
+            lhs_m: stride(a, 2),
+            lhs_k: stride(a, 1),
+            rhs_offset: b.offset as u32,
+            rhs_k: stride(b, 2),
+            rhs_n: stride(b, 1),
+            batch_dims: [1; MAX_RANK],
+            ..Default::default()
+        };
+        for (axis, &extent) in outer[0].shape.iter().enumerate() {
+            params.batch_dims[axis] = extent as u32;
+            params.lhs_batch[axis] = outer[0].strides[axis] as u32;
+            params.rhs_batch[axis] = outer[1].strides[axis] as u32;
+        }
+        let has_bias = ("BIAS", u32::from(bias.is_some()));
+        let (shader, constants) = match kernel {
+            Kernel::Naive => (&NAIVE, vec![has_bias]),
+            Kernel::Register { wx, wy } => (&REGISTER, vec![has_bias, ("WX", wx), ("WY", wy)]),
+            Kernel::Tiled => (&TILED, vec![has_bias]),
+        };
+        let bias = bias.as_ref().unwrap_or(&inputs[1].buffer);
+        gpu.dispatch(Dispatch {
+            op: "matmul",
+            source: Source::File(shader, &constants),
+            params: bytemuck::bytes_of(&params),
+            buffers: &[&inputs[0].buffer, &inputs[1].buffer, bias, &outputs[0].buffer],
+            groups: gpu.fold(groups, 1),
+        })
+    }
+
+    fn keeps(&self) -> (u32, u32) {
+        (0b11, 0)
+    }
+
+    // y = a·b + bias: da = dy·bᵀ and db = aᵀ·dy, summed over broadcast batch axes; dbias = Σ rows of dy.
+    fn vjp(&self, at: &At, dy: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        let Some(dy) = &dy[0] else { return Ok(vec![None; at.inputs()]) };
+        let mut out = vec![None; at.inputs()];
+        if at.needs(0) {
+            out[0] = Some(dy.matmul(&at.input(1)?.t()?)?.sum_to(&at.input_meta(0).shape)?);
+        }
+        if at.needs(1) {
+            out[1] = Some(at.input(0)?.t()?.matmul(dy)?.sum_to(&at.input_meta(1).shape)?);
+        }
+        if at.inputs() > 2 && at.needs(2) {
+            out[2] = Some(dy.sum_to(&at.input_meta(2).shape)?);
+        }
+        Ok(out)
+    }
+
+    fn jvp(&self, at: &At, dx: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        let terms = [
+            dx[0].as_ref().map(|da| da.matmul(&at.input(1)?)).transpose()?,
+            dx[1].as_ref().map(|db| at.input(0)?.matmul(db)).transpose()?,
+            dx.get(2).and_then(Option::as_ref).map(|d| d.broadcast_to(at.output_meta(0).shape)).transpose()?,
+        ];
+        let mut terms = terms.into_iter().flatten();
+        let Some(first) = terms.next() else { return Ok(vec![None]) };
+        Ok(vec![Some(terms.try_fold(first, |sum, term| sum.add(&term))?)])
+    }
+}
+
+/// The bias dense at the start of a buffer: a vector, so a copy where it is not costs nothing.
+fn bias_view(gpu: &Gpu, bias: &GpuView) -> Result<std::sync::Arc<crate::gpu::Buffer>> {
+    if bias.layout.is_contiguous() && bias.offset() == 0 {
+        return Ok(bias.buffer.clone());
+    }
+    let copy = gpu.buffer("matmul", 4 * bias.shape().count() as u64)?;
+    let dense = Layout::contiguous(*bias.shape());
+    let f32 = crate::dtype::DType::F32;
+    crate::gpu::pointwise(gpu, &crate::Formula::input(0), &[(&bias.buffer, bias.layout, f32)], (&copy, dense, f32))?;
+    Ok(copy)
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+struct MatmulParams {
+    m: u32,
+    n: u32,
+    k: u32,
+    tiles: u32,
+    lhs_offset: u32,
+    lhs_m: u32,
+    lhs_k: u32,
+    rhs_offset: u32,
+    rhs_k: u32,
+    rhs_n: u32,
+    pad: [u32; 2],
+    batch_dims: [u32; MAX_RANK],
+    lhs_batch: [u32; MAX_RANK],
+    rhs_batch: [u32; MAX_RANK],
+}
+
+enum Kernel {
+    Naive,
+    Register { wx: u32, wy: u32 },
+    Tiled,
+}
+
+/// The kernel for a product on a kind of adapter, and how many workgroups it takes.
+fn choose(kernels: Kernels, batch: usize, m: usize, n: usize) -> (Kernel, usize) {
+    if m < 4 || n < 4 {
+        return (Kernel::Naive, (batch * m * n).div_ceil(64));
+    }
+    match kernels {
+        Kernels::Hardware => (Kernel::Tiled, batch * m.div_ceil(64) * n.div_ceil(64)),
+        Kernels::Software => {
+            // Narrow tiles where the matrix is narrow: an invocation beyond the edge works for nothing.
+            let wx = if n > 32 { 8 } else { n.div_ceil(8).next_power_of_two() };
+            let wy = if m > 32 { 8 } else { m.div_ceil(8).next_power_of_two() };
+            let groups = batch * m.div_ceil(8 * wy) * n.div_ceil(8 * wx);
+            (Kernel::Register { wx: wx as u32, wy: wy as u32 }, groups)
+        }
+    }
+}
+
+impl Tensor {
+    /// The matrix product over the last two axes; the axes before them broadcast.
+    ///
+    /// `self` `[.., m, k]`, `rhs` `[.., k, n]` → `[.., m, n]`. Any strides: a transpose costs nothing.
+    /// Errors: [`Error::Shape`], [`Error::DType`], [`Error::Device`].
+    pub fn matmul(&self, rhs: &Tensor) -> Result<Tensor> {
+        Ok(op::apply(Matmul, &[self, rhs])?.swap_remove(0))
+    }
+
+    /// [`matmul`](Self::matmul) plus a `bias` `[n]`, in one kernel.
+    pub fn matmul_bias(&self, rhs: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        Ok(op::apply(Matmul, &[self, rhs, bias])?.swap_remove(0))
+    }
+}

@@ -1,0 +1,2 @@
+//! Random numbers as functions of (seed, stream, index).
+pub mod philox;

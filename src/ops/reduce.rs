@@ -1,0 +1,291 @@
+//! Sums, means and maxima over any axes, and where the maximum is.
+
+use crate::autodiff::At;
+use crate::cpu::Array;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
+use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
+use crate::real::Real;
+use crate::shape::{Layout, MAX_RANK, Shape, coalesce};
+use crate::tensor::Tensor;
+
+pub(super) static REDUCE: Shader = shader!("reduce/reduce.wgsl");
+pub(super) static ARGMAX: Shader = shader!("reduce/argmax.wgsl");
+
+/// Reductions longer than this, with few outputs, are cut into chunks that workgroups share.
+const LONG: usize = 4096;
+
+/// Σ or max over some axes, which stay as extents of one.
+pub(crate) struct Reduce {
+    pub chosen: [bool; MAX_RANK],
+    pub maximum: bool,
+}
+
+impl Reduce {
+    /// The view with the kept axes first, and how many there are.
+    fn split(&self, layout: &Layout) -> (Layout, Layout) {
+        let part = |reduced: bool| {
+            let axes: Vec<usize> = (0..layout.shape.rank()).filter(|&a| self.chosen[a] == reduced).collect();
+            let mut part = Layout::contiguous(Shape::known(
+                &axes.iter().map(|&a| layout.shape[a]).collect::<Vec<_>>(),
+            ));
+            for (to, &from) in axes.iter().enumerate() {
+                part.strides[to] = layout.strides[from];
+            }
+            part.offset = if reduced { 0 } else { layout.offset };
+            let mut parts = [part];
+            coalesce(&mut parts);
+            parts[0]
+        };
+        (part(false), part(true))
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct ReduceParams {
+    rows: u32,
+    chunks: u32,
+    chunk: u32,
+    terms: u32,
+    offset: [u32; 4],
+    kept_dims: [u32; MAX_RANK],
+    kept_strides: [u32; MAX_RANK],
+    dims: [u32; MAX_RANK],
+    strides: [u32; MAX_RANK],
+}
+
+/// Extents and strides aligned at the front, with ones and zeros behind.
+fn words(layout: &Layout) -> ([u32; MAX_RANK], [u32; MAX_RANK]) {
+    let (mut dims, mut strides) = ([1; MAX_RANK], [0; MAX_RANK]);
+    for (axis, &extent) in layout.shape.iter().enumerate() {
+        dims[axis] = extent as u32;
+        strides[axis] = layout.strides[axis] as u32;
+    }
+    (dims, strides)
+}
+
+impl Op for Reduce {
+    fn name(&self) -> &'static str {
+        if self.maximum { "max" } else { "sum" }
+    }
+
+    fn rule(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
+        let x = inputs[0];
+        if !x.dtype.is_float() {
+            return Err(Error::dtype(self.name(), x.to_string(), "Convert to a float with to_dtype."));
+        }
+        let empty = (0..x.shape.rank()).any(|a| self.chosen[a] && x.shape[a] == 0);
+        if self.maximum && empty {
+            let given = format!("the maximum over no elements of {x}");
+            return Err(Error::shape(self.name(), given, "Reduce over at least one element."));
+        }
+        Ok(vec![Meta::new(x.shape.reduced(&self.chosen, true), x.dtype)])
+    }
+
+    fn reference<R: Real>(&self, inputs: &Inputs<R>, outputs: &[Meta]) -> Vec<Data<R>> {
+        let x = inputs.real(0);
+        let (kept, reduced) = self.split(&Layout::contiguous(x.shape));
+        let starts: Vec<usize> = kept.positions().collect();
+        let steps: Vec<usize> = reduced.positions().collect();
+        vec![Data::Real(Array::from_fn(outputs[0].shape, |o| {
+            let terms = steps.iter().map(|step| x.data[starts[o] + step]);
+            if self.maximum { terms.reduce(R::max).unwrap_or_default() } else { R::sum(terms) }
+        }))]
+    }
+
+    fn strided(&self) -> bool {
+        true
+    }
+
+    fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
+        let (kept, reduced) = self.split(&inputs[0].layout);
+        let (rows, terms) = (kept.shape.count(), reduced.shape.count());
+        // Few rows of many terms would leave most of the device idle: cut them, and add the pieces after.
+        let chunks = if rows < 64 { terms.div_ceil(LONG).min(256) } else { 1 };
+        if chunks <= 1 {
+            return launch(gpu, self.maximum, &inputs[0].buffer, (&kept, &reduced), 1, &outputs[0].buffer);
+        }
+        let partial = gpu.buffer(self.name(), 4 * (rows * chunks) as u64)?;
+        launch(gpu, self.maximum, &inputs[0].buffer, (&kept, &reduced), chunks, &partial)?;
+        let pieces = Layout::contiguous(Shape::known(&[rows, chunks]));
+        let again = Reduce { chosen: std::array::from_fn(|a| a == 1), maximum: self.maximum };
+        let (kept, reduced) = again.split(&pieces);
+        launch(gpu, self.maximum, &partial, (&kept, &reduced), 1, &outputs[0].buffer)
+    }
+
+    fn keeps(&self) -> (u32, u32) {
+        if self.maximum { (1, 1) } else { (0, 0) }
+    }
+
+    // sum: dx = dy, broadcast. max: dx = dy·m / Σm, m marking the elements equal to the maximum: ties
+    // share, and the mask itself has derivative zero.
+    fn vjp(&self, at: &At, dy: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        let Some(dy) = &dy[0] else { return Ok(vec![None]) };
+        let shape = at.input_meta(0).shape;
+        if !self.maximum {
+            return Ok(vec![Some(dy.broadcast_to(shape)?)]);
+        }
+        let share = self.share(at)?;
+        Ok(vec![Some(share.mul(dy)?)])
+    }
+
+    fn jvp(&self, at: &At, dx: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        let Some(dx) = &dx[0] else { return Ok(vec![None]) };
+        let axes = self.axes();
+        let dy = if self.maximum { self.share(at)?.mul(dx)?.sum(&axes, true)? } else { dx.sum(&axes, true)? };
+        Ok(vec![Some(dy)])
+    }
+}
+
+impl Reduce {
+    fn axes(&self) -> Vec<isize> {
+        (0..MAX_RANK).filter(|&a| self.chosen[a]).map(|a| a as isize).collect()
+    }
+
+    fn share(&self, at: &At) -> Result<Tensor> {
+        let mask = at.input(0)?.detach().equal(&at.output(0)?.detach())?;
+        mask.div(&mask.sum(&self.axes(), true)?)
+    }
+}
+
+fn launch(
+    gpu: &Gpu,
+    maximum: bool,
+    x: &crate::gpu::Buffer,
+    (kept, reduced): (&Layout, &Layout),
+    chunks: usize,
+    y: &crate::gpu::Buffer,
+) -> Result<()> {
+    let (rows, terms) = (kept.shape.count() * chunks, reduced.shape.count());
+    let chunk = terms.div_ceil(chunks);
+    // One lane a row keeps all lanes busy where rows are many; a whole group shares a row where not.
+    let lanes: u32 = if chunk < 32 || rows >= 4096 { 1 } else if rows >= 512 { 8 } else { 64 };
+    let ((kept_dims, kept_strides), (dims, strides)) = (words(kept), words(reduced));
+    let params = ReduceParams {
+        rows: rows as u32,
+        chunks: chunks as u32,
+        chunk: chunk as u32,
+        terms: terms as u32,
+        offset: [kept.offset as u32, 0, 0, 0],
+        kept_dims,
+        kept_strides,
+        dims,
+        strides,
+    };
+    let one_axis = u32::from(reduced.shape.rank() <= 1);
+    gpu.dispatch(Dispatch {
+        op: "reduce",
+        source: Source::File(
+            &REDUCE,
+            &[("LANES", lanes), ("MAXIMUM", maximum.into()), ("ONE_AXIS", one_axis)],
+        ),
+        params: bytemuck::bytes_of(&params),
+        buffers: &[x, y],
+        groups: gpu.fold(rows, (64 / lanes) as usize),
+    })
+}
+
+/// The position of the largest element along one axis, the first on a tie.
+pub(crate) struct ArgMax {
+    pub axis: usize,
+}
+
+impl ArgMax {
+    fn extents(&self, shape: &Shape) -> (usize, usize, usize) {
+        (shape[..self.axis].iter().product(), shape[self.axis], shape[self.axis + 1..].iter().product())
+    }
+}
+
+impl Op for ArgMax {
+    fn name(&self) -> &'static str {
+        "argmax"
+    }
+
+    fn rule(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
+        let x = inputs[0];
+        if !x.dtype.is_float() || x.shape[self.axis] == 0 {
+            return Err(Error::shape("argmax", x.to_string(), "Give floats, and at least one along the axis."));
+        }
+        let mut chosen = [false; MAX_RANK];
+        chosen[self.axis] = true;
+        let mut meta = Meta::new(x.shape.reduced(&chosen, false), DType::I32);
+        meta.range = Some((0, x.shape[self.axis] as i32 - 1));
+        Ok(vec![meta])
+    }
+
+    fn reference<R: Real>(&self, inputs: &Inputs<R>, outputs: &[Meta]) -> Vec<Data<R>> {
+        let x = inputs.real(0);
+        let (_, terms, inner) = self.extents(&x.shape);
+        vec![Data::Int(Array::from_fn(outputs[0].shape, |o| {
+            let base = o / inner * terms * inner + o % inner;
+            let value = |term: usize| x.data[base + term * inner].to_f64();
+            (1..terms).fold(0, |best, t| if value(t) > value(best) { t } else { best }) as i32
+        }))]
+    }
+
+    fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
+        let (_, terms, inner) = self.extents(inputs[0].shape());
+        let count = outputs[0].shape().count();
+        gpu.dispatch(Dispatch {
+            op: "argmax",
+            source: Source::File(&ARGMAX, &[]),
+            params: bytemuck::cast_slice(&[count as u32, terms as u32, inner as u32, 0]),
+            buffers: &[&inputs[0].buffer, &outputs[0].buffer],
+            groups: gpu.fold(count, 64),
+        })
+    }
+
+    fn keeps(&self) -> (u32, u32) {
+        (0, 0)
+    }
+
+    // The output is an integer: autodiff never asks.
+    fn vjp(&self, _: &At, _: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None])
+    }
+
+    fn jvp(&self, _: &At, _: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None])
+    }
+}
+
+impl Tensor {
+    fn reduce(&self, axes: &[isize], keep: bool, maximum: bool) -> Result<Tensor> {
+        let name = if maximum { "max" } else { "sum" };
+        let chosen = self.shape().axes(name, axes)?;
+        let reduced = op::apply(Reduce { chosen, maximum }, &[self])?.swap_remove(0);
+        if keep { Ok(reduced) } else { reduced.reshape(self.shape().reduced(&chosen, false)) }
+    }
+
+    /// The sum over `axes` (all if empty; negative ones count from the end). With `keep` they stay, of
+    /// extent one. Zero where there is nothing to sum.
+    pub fn sum(&self, axes: &[isize], keep: bool) -> Result<Tensor> {
+        self.reduce(axes, keep, false)
+    }
+
+    /// The mean over `axes` (all if empty).
+    ///
+    /// Errors: [`Error::Shape`] over no elements.
+    pub fn mean(&self, axes: &[isize], keep: bool) -> Result<Tensor> {
+        let chosen = self.shape().axes("mean", axes)?;
+        let count: usize = (0..self.rank()).filter(|&a| chosen[a]).map(|a| self.shape()[a]).product();
+        if count == 0 {
+            let given = format!("the mean over no elements of {}", self.shape());
+            return Err(Error::shape("mean", given, "Average at least one element."));
+        }
+        self.sum(axes, keep)?.mul_scalar(1.0 / count as f64)
+    }
+
+    /// The maximum over `axes` (all if empty). Elements that share it share its gradient.
+    pub fn max(&self, axes: &[isize], keep: bool) -> Result<Tensor> {
+        self.reduce(axes, keep, true)
+    }
+
+    /// Where along `axis` the largest element is, as i32; the first on a tie. The axis disappears.
+    pub fn argmax(&self, axis: isize) -> Result<Tensor> {
+        let axis = self.shape().axis("argmax", axis)?;
+        Ok(op::apply(ArgMax { axis }, &[self])?.swap_remove(0))
+    }
+}

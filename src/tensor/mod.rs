@@ -1,0 +1,227 @@
+//! The tensor: an immutable, strided, possibly still pending array on a device, with its place in the
+//! graph of derivatives.
+
+mod cast;
+mod display;
+mod methods;
+mod pending;
+mod read;
+mod views;
+mod write;
+
+pub(crate) use cast::assemble;
+pub(crate) use pending::Leaf;
+
+use crate::autodiff::Edge;
+use crate::cpu::{CpuData, Stored};
+use crate::device::{Device, Kind};
+use crate::dtype::{DType, Element};
+use crate::error::{Error, Result};
+use crate::gpu::Buffer;
+use crate::op::{Meta, unsupported};
+use crate::shape::{Layout, Shape};
+use pending::Pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An array of numbers on a device.
+///
+/// Values never change once they are there, so cloning is cheap and shares them. Pointwise work is
+/// recorded and fused; it runs when something structured or a reader needs it. A tensor that came from
+/// a [`variable`](Tensor::variable) carries the graph that [`backward`](Tensor::backward) walks.
+///
+/// The storage designs not chosen: a generic parameter for the rank or the type would catch some mistakes
+/// at compile time, at the price that models could not be built from data; an in-place tensor would save
+/// memory that the buffer pool saves already.
+#[derive(Clone)]
+pub struct Tensor {
+    pub(crate) value: Arc<Value>,
+    pub(crate) edge: Option<Edge>,
+}
+
+/// A tensor's value, shared by its clones and by the graph.
+pub(crate) struct Value {
+    pub meta: Meta,
+    pub device: Device,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// Computed, or recorded on the device to be computed before anything that reads it.
+    Ready(View),
+    /// A formula of other values that nobody has needed yet.
+    Pending(Pending),
+}
+
+/// Where the elements lie.
+#[derive(Clone)]
+pub(crate) struct View {
+    pub storage: Storage,
+    pub layout: Layout,
+}
+
+#[derive(Clone)]
+pub(crate) enum Storage {
+    Cpu(CpuData),
+    Gpu(Arc<Buffer>),
+}
+
+impl Value {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A Rust type whose slices tensors are made from: `f32`, `f64`, [`Bounded`](crate::real::Bounded), `i32`.
+#[allow(private_bounds, reason = "how the CPU device stores it is nobody's business")]
+pub trait Host: Element + Stored + bytemuck::Pod {}
+impl<T: Element + Stored + bytemuck::Pod> Host for T {}
+
+impl Tensor {
+    /// A value that is there.
+    pub(crate) fn ready(device: &Device, meta: Meta, view: View) -> Self {
+        let state = Mutex::new(State::Ready(view));
+        Tensor { value: Arc::new(Value { meta, device: device.clone(), state }), edge: None }
+    }
+
+    /// A tensor with these elements, row-major.
+    ///
+    /// Errors: [`Error::Shape`] if their number is not that of the shape, [`Error::DType`] if the device
+    /// does not store the type, [`Error::OutOfMemory`].
+    pub fn from_slice<T: Host>(device: &Device, data: &[T], shape: impl AsRef<[usize]>) -> Result<Self> {
+        let shape = Shape::new(shape.as_ref())?;
+        if shape.count() != data.len() {
+            return Err(Error::shape(
+                "from_slice",
+                format!("{} elements for {shape}, which has {}", data.len(), shape.count()),
+                "Give as many elements as the shape holds.",
+            ));
+        }
+        Tensor::from_vec(device, data.to_vec(), shape)
+    }
+
+    /// A tensor of elements whose number has been checked.
+    pub(crate) fn from_vec<T: Host>(device: &Device, data: Vec<T>, shape: Shape) -> Result<Self> {
+        let mut meta = Meta::new(shape, T::DTYPE);
+        let bytes: &[u8] = bytemuck::cast_slice(&data);
+        if T::DTYPE == DType::I32 {
+            let integers: &[i32] = bytemuck::cast_slice(bytes);
+            meta.range = integers.iter().copied().min().zip(integers.iter().copied().max());
+        }
+        let storage = match &device.0 {
+            Kind::Cpu => Storage::Cpu(T::wrap(data)),
+            Kind::Gpu(gpu) if T::DTYPE.size() == 4 => {
+                let buffer = gpu.buffer("from_slice", bytes.len() as u64)?;
+                gpu.upload(&buffer, bytes);
+                Storage::Gpu(buffer)
+            }
+            Kind::Gpu(_) => return Err(unsupported("from_slice", T::DTYPE, device)),
+        };
+        Ok(Tensor::ready(device, meta, View { storage, layout: Layout::contiguous(shape) }))
+    }
+
+    /// A tensor without axes.
+    pub fn scalar(device: &Device, value: f32) -> Result<Self> {
+        Tensor::from_slice(device, &[value], [])
+    }
+
+    /// Zeros, f32.
+    pub fn zeros(device: &Device, shape: impl AsRef<[usize]>) -> Result<Self> {
+        Tensor::full(device, DType::F32, shape, 0.0)
+    }
+
+    /// Ones, f32.
+    pub fn ones(device: &Device, shape: impl AsRef<[usize]>) -> Result<Self> {
+        Tensor::full(device, DType::F32, shape, 1.0)
+    }
+
+    /// One value everywhere, held once.
+    pub fn full(device: &Device, dtype: DType, shape: impl AsRef<[usize]>, value: f64) -> Result<Self> {
+        use crate::real::Real;
+        let (shape, one) = (Shape::new(shape.as_ref())?, Shape::known(&[]));
+        let scalar = match dtype {
+            DType::F32 => Tensor::from_vec(device, vec![value as f32], one)?,
+            DType::F64 => Tensor::from_vec(device, vec![value], one)?,
+            DType::Bounded => Tensor::from_vec(device, vec![crate::real::Bounded::from_f64(value)], one)?,
+            DType::I32 => Tensor::from_vec(device, vec![value as i32], one)?,
+            DType::F16 => return Err(unsupported("full", dtype, device)),
+        };
+        scalar.broadcast_to(shape)
+    }
+
+    /// A constant of this tensor's shape, type and device.
+    pub fn full_like(&self, value: f64) -> Result<Self> {
+        Tensor::full(self.device(), self.dtype(), *self.shape(), value)
+    }
+
+    /// `start`, `start` + 1, … below `end`, as i32.
+    pub fn arange(device: &Device, start: i32, end: i32) -> Result<Self> {
+        let data: Vec<i32> = (start..end).collect();
+        let shape = Shape::new(&[data.len()])?;
+        Tensor::from_vec(device, data, shape)
+    }
+
+    /// The extents.
+    pub fn shape(&self) -> &Shape {
+        &self.value.meta.shape
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape().rank()
+    }
+
+    /// The number of elements.
+    pub fn count(&self) -> usize {
+        self.shape().count()
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.value.meta.dtype
+    }
+
+    /// The device it lives on.
+    pub fn device(&self) -> &Device {
+        &self.value.device
+    }
+
+    pub(crate) fn meta(&self) -> Meta {
+        self.value.meta
+    }
+
+    /// Shape and type, as error messages show them.
+    pub(crate) fn describe(&self) -> String {
+        self.meta().to_string()
+    }
+
+    /// The error for a tensor that is not of floating point where one is needed.
+    pub(crate) fn require_float(&self, op: &'static str) -> Result<()> {
+        if self.dtype().is_float() {
+            return Ok(());
+        }
+        Err(Error::dtype(op, self.describe(), "Convert to a floating-point type with to_dtype."))
+    }
+
+    /// Where the elements lie; runs what is pending.
+    pub(crate) fn view(&self) -> Result<View> {
+        self.value.force()
+    }
+
+    /// The same elements, row-major from the start of a buffer of their own if they are not already.
+    pub(crate) fn dense(&self) -> Result<Tensor> {
+        let layout = self.view()?.layout;
+        if layout.is_contiguous() && layout.offset == 0 { Ok(self.clone()) } else { cast::copy(self) }
+    }
+
+    /// A copy without strides or sharing, where there were any. The gradient passes through.
+    pub fn contiguous(&self) -> Result<Tensor> {
+        let dense = self.dense()?;
+        Ok(Tensor { value: dense.value, edge: self.edge.clone() })
+    }
+}
+
+impl AsRef<[usize]> for Shape {
+    fn as_ref(&self) -> &[usize] {
+        self
+    }
+}

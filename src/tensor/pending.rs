@@ -1,0 +1,230 @@
+//! Pointwise work that waits, and how it is fused when it must run.
+//!
+//! A pending value holds a formula over other values. When it is forced, pending inputs that nobody else
+//! holds are merged into the formula; those that somebody else may still ask for are computed once, into
+//! a buffer of their own. Depth, size and the number of inputs are limited, so a loop of ten thousand
+//! updates runs as many small kernels instead of growing one without end.
+
+use super::{State, Storage, Tensor, Value, View};
+use crate::autodiff;
+use crate::cpu::{CpuData, StoredReal, gather};
+use crate::device::{Device, Kind};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::formula::{Formula, Program};
+use crate::gpu::Gpu;
+use crate::op::{Meta, unsupported};
+use crate::real::Bounded;
+use crate::shape::{Layout, Shape};
+use rayon::prelude::*;
+use std::sync::{Arc, Mutex};
+
+/// Inputs of one kernel: eight storage buffers, less the output.
+pub(crate) const MAX_INPUTS: usize = 7;
+/// Distinct nodes of one kernel's formula, beyond which inputs are computed first.
+const MAX_NODES: usize = 160;
+/// Pending values on the longest path below a pending value.
+const MAX_DEPTH: usize = 24;
+
+pub(super) struct Pending {
+    formula: Formula,
+    inputs: Vec<Arc<Value>>,
+    depth: usize,
+}
+
+/// An input of a fused kernel: its place in memory and its type.
+#[derive(Clone)]
+pub(crate) struct Leaf {
+    pub view: View,
+    pub dtype: DType,
+}
+
+impl Tensor {
+    /// A pointwise function of tensors that broadcast to one shape.
+    ///
+    /// The function is read as a [`Formula`]: as a WGSL kernel fused with its neighbours, and as its own
+    /// derivative. Inputs have one floating-point type, which is the output's.
+    ///
+    /// Errors: [`Error::Shape`], [`Error::DType`], [`Error::Device`]; [`Error::Argument`] for more than
+    /// seven inputs.
+    pub fn map<const N: usize>(
+        inputs: [&Tensor; N],
+        function: impl FnOnce([Formula; N]) -> Formula,
+    ) -> Result<Tensor> {
+        Tensor::map_named("map", &inputs, &function(std::array::from_fn(Formula::input)))
+    }
+
+    pub(crate) fn map_named(op: &'static str, inputs: &[&Tensor], formula: &Formula) -> Result<Tensor> {
+        let Some(first) = inputs.first() else {
+            return Err(Error::argument(op, "no inputs", "Use Tensor::full for a constant."));
+        };
+        if inputs.len() > MAX_INPUTS {
+            return Err(Error::argument(
+                op,
+                format!("{} inputs", inputs.len()),
+                format!("A pointwise function takes at most {MAX_INPUTS}: split it."),
+            ));
+        }
+        let mut shape = *first.shape();
+        for input in inputs {
+            input.require_float(op)?;
+            first.device().check_same(op, input.device())?;
+            if input.dtype() != first.dtype() {
+                return Err(Error::dtype(
+                    op,
+                    format!("{} meets {}", first.describe(), input.describe()),
+                    "Convert one of them with to_dtype.",
+                ));
+            }
+            shape = Shape::broadcast(op, &shape, input.shape())?;
+        }
+        let values: Vec<Arc<Value>> = inputs.iter().map(|t| t.value.clone()).collect();
+        let output = Tensor::pending(first.device(), Meta::new(shape, first.dtype()), formula.clone(), values)?;
+        Ok(autodiff::record_map(op, inputs, formula, output))
+    }
+
+    fn pending(device: &Device, meta: Meta, formula: Formula, inputs: Vec<Arc<Value>>) -> Result<Tensor> {
+        let mut depth = 0;
+        for input in &inputs {
+            let below = input.depth();
+            if below >= MAX_DEPTH {
+                input.force()?;
+            } else {
+                depth = depth.max(below);
+            }
+        }
+        let state = Mutex::new(State::Pending(Pending { formula, inputs, depth: depth + 1 }));
+        let value = Arc::new(Value { meta, device: device.clone(), state });
+        Ok(Tensor { value, edge: None })
+    }
+}
+
+impl Value {
+    fn depth(&self) -> usize {
+        match &*self.state() {
+            State::Ready(_) => 0,
+            State::Pending(pending) => pending.depth,
+        }
+    }
+
+    /// Makes the value ready and says where it lies.
+    pub(super) fn force(&self) -> Result<View> {
+        let mut state = self.state();
+        let pending = match &*state {
+            State::Ready(view) => return Ok(view.clone()),
+            State::Pending(pending) => pending,
+        };
+        let (formula, leaves) = fuse(pending, &self.meta.shape)?;
+        let view = evaluate(&self.device, &formula, &leaves, self.meta.shape, self.meta.dtype)?;
+        *state = State::Ready(view.clone());
+        Ok(view)
+    }
+}
+
+/// The formula with the pending inputs merged that nobody else can ask for, and the inputs of that.
+fn fuse(pending: &Pending, shape: &Shape) -> Result<(Formula, Vec<Leaf>)> {
+    let mut fusion = Fusion { leaves: Vec::new(), known: Vec::new() };
+    let formula = fusion.merge(pending, shape, MAX_INPUTS)?;
+    Ok((formula, fusion.leaves))
+}
+
+struct Fusion {
+    leaves: Vec<Leaf>,
+    /// The value each leaf came from, so that one read twice is bound once.
+    known: Vec<*const Value>,
+}
+
+impl Fusion {
+    /// Merges into at most `room` leaves in all: what follows keeps at least one for each of its inputs.
+    fn merge(&mut self, pending: &Pending, shape: &Shape, room: usize) -> Result<Formula> {
+        let mut inputs = Vec::with_capacity(pending.inputs.len());
+        for (k, input) in pending.inputs.iter().enumerate() {
+            let after = pending.inputs.len() - k - 1;
+            inputs.push(self.input(input, shape, room - after)?);
+        }
+        Ok(pending.formula.substitute(&inputs))
+    }
+
+    fn input(&mut self, value: &Arc<Value>, shape: &Shape, room: usize) -> Result<Formula> {
+        // Nobody can take a new reference while the only one is the pending value's that is being forced.
+        let alone = Arc::strong_count(value) == 1 && value.meta.shape == *shape;
+        if alone && let State::Pending(inner) = &*value.state() {
+            let fits = self.leaves.len() + inner.inputs.len() <= room;
+            if fits && inner.formula.nodes().len() * (inner.depth + 1) <= MAX_NODES {
+                return self.merge(inner, shape, room);
+            }
+        }
+        let address = Arc::as_ptr(value);
+        if let Some(position) = self.known.iter().position(|&k| std::ptr::eq(k, address)) {
+            return Ok(Formula::input(position));
+        }
+        let view = value.force()?;
+        let layout = view.layout.broadcast_to(*shape);
+        self.leaves.push(Leaf { view: View { storage: view.storage, layout }, dtype: value.meta.dtype });
+        self.known.push(address);
+        Ok(Formula::input(self.leaves.len() - 1))
+    }
+}
+
+/// Computes a formula of leaves into a new dense buffer.
+fn evaluate(device: &Device, formula: &Formula, leaves: &[Leaf], shape: Shape, dtype: DType) -> Result<View> {
+    let layout = Layout::contiguous(shape);
+    let storage = match &device.0 {
+        Kind::Cpu => Storage::Cpu(match dtype {
+            DType::F32 => on_cpu::<f32>(formula, leaves, shape.count(), device)?,
+            DType::F64 => on_cpu::<f64>(formula, leaves, shape.count(), device)?,
+            DType::Bounded => on_cpu::<Bounded>(formula, leaves, shape.count(), device)?,
+            other => return Err(unsupported("map", other, device)),
+        }),
+        Kind::Gpu(gpu) => {
+            let buffer = gpu.buffer("map", 4 * shape.count() as u64)?;
+            on_gpu(gpu, formula, leaves, &buffer, layout)?;
+            Storage::Gpu(buffer)
+        }
+    };
+    Ok(View { storage, layout })
+}
+
+/// Elements a thread takes at a time: enough to repay the registers of the program.
+const CHUNK: usize = 16384;
+
+fn on_cpu<R: StoredReal>(f: &Formula, leaves: &[Leaf], count: usize, device: &Device) -> Result<CpuData> {
+    let columns: Result<Vec<std::borrow::Cow<[R]>>> = leaves
+        .iter()
+        .map(|leaf| {
+            let Storage::Cpu(data) = &leaf.view.storage else { return Err(unsupported("map", leaf.dtype, device)) };
+            let data = R::unwrap(data).ok_or_else(|| unsupported("map", leaf.dtype, device))?;
+            let layout = &leaf.view.layout;
+            Ok(if layout.is_contiguous() && layout.offset == 0 && data.len() == count {
+                std::borrow::Cow::Borrowed(data.as_slice())
+            } else {
+                std::borrow::Cow::Owned(gather(data, layout))
+            })
+        })
+        .collect();
+    let (columns, program) = (columns?, Program::new(f));
+    let mut out = vec![R::default(); count];
+    out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
+        let start = chunk * CHUNK;
+        let slices: Vec<&[R]> = columns.iter().map(|c| &c[start..start + out.len()]).collect();
+        program.run(&slices, out);
+    });
+    Ok(R::wrap(out))
+}
+
+fn on_gpu(
+    gpu: &Gpu,
+    formula: &Formula,
+    leaves: &[Leaf],
+    output: &crate::gpu::Buffer,
+    layout: Layout,
+) -> Result<()> {
+    let inputs: Result<Vec<_>> = leaves
+        .iter()
+        .map(|leaf| match &leaf.view.storage {
+            Storage::Gpu(buffer) => Ok((&**buffer, leaf.view.layout, leaf.dtype)),
+            Storage::Cpu(_) => Err(Error::device("map", "a tensor of the CPU", "Move it with to_device.")),
+        })
+        .collect();
+    crate::gpu::pointwise(gpu, formula, &inputs?, (output, layout, DType::F32))
+}

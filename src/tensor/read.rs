@@ -1,0 +1,170 @@
+//! From the device to the host, to another device, or to another type.
+
+use super::{Host, Storage, Tensor, View, cast};
+use crate::autodiff::{self, At, Differentiable};
+use crate::cpu::gather;
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::op::{Meta, unsupported};
+use crate::shape::Layout;
+
+impl Tensor {
+    /// The elements, row-major, waiting for the device.
+    ///
+    /// Errors: [`Error::DType`] if `T` is not the tensor's type, and whatever the device reports:
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], [`Error::Validation`].
+    pub fn to_vec<T: Host>(&self) -> Result<Vec<T>> {
+        match self.start_read::<T>()? {
+            Read::Done(data) => Ok(data),
+            Read::Waiting(readback) => Ok(cast_bytes(&readback.wait()?)),
+        }
+    }
+
+    /// The elements, row-major, without blocking. On native platforms something must poll the device,
+    /// for instance another thread in [`Device::wait`].
+    pub async fn to_vec_async<T: Host>(&self) -> Result<Vec<T>> {
+        match self.start_read::<T>()? {
+            Read::Done(data) => Ok(data),
+            Read::Waiting(readback) => Ok(cast_bytes(&readback.bytes().await?)),
+        }
+    }
+
+    /// The only element, as f64.
+    ///
+    /// Errors: [`Error::Shape`] if there is not exactly one.
+    pub fn item(&self) -> Result<f64> {
+        if self.count() != 1 {
+            return Err(Error::shape(
+                "item",
+                format!("{} has {} elements", self.shape(), self.count()),
+                "Reduce it first, or use to_vec.",
+            ));
+        }
+        self.to_f64().map(|v| v[0])
+    }
+
+    /// The elements as f64, whatever their type.
+    pub fn to_f64(&self) -> Result<Vec<f64>> {
+        Ok(match self.dtype() {
+            DType::F32 => self.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
+            DType::I32 => self.to_vec::<i32>()?.into_iter().map(f64::from).collect(),
+            DType::F64 => self.to_vec::<f64>()?,
+            DType::Bounded => self.to_vec::<crate::real::Bounded>()?.into_iter().map(|b| b.value).collect(),
+            DType::F16 => return Err(unsupported("to_f64", DType::F16, self.device())),
+        })
+    }
+
+    fn start_read<T: Host>(&self) -> Result<Read<T>> {
+        if T::DTYPE != self.dtype() {
+            return Err(Error::dtype(
+                "to_vec",
+                format!("{} read as {}", self.describe(), T::DTYPE),
+                "Ask for the tensor's own type, or convert with to_dtype.",
+            ));
+        }
+        let view = self.view()?;
+        match &view.storage {
+            Storage::Cpu(data) => {
+                let data = T::unwrap(data).ok_or_else(|| unsupported("to_vec", T::DTYPE, self.device()))?;
+                Ok(Read::Done(gather(data, &view.layout)))
+            }
+            Storage::Gpu(_) if self.count() == 0 => Ok(Read::Done(vec![])),
+            Storage::Gpu(_) => {
+                let dense = if view.layout.is_contiguous() { view } else { cast::copy(self)?.view()? };
+                match (&dense.storage, self.device().as_gpu()) {
+                    (Storage::Gpu(buffer), Some(gpu)) => {
+                        let readback = gpu.read(buffer, 4 * dense.layout.offset as u64, 4 * self.count() as u64)?;
+                        Ok(Read::Waiting(readback))
+                    }
+                    _ => Err(unsupported("to_vec", T::DTYPE, self.device())),
+                }
+            }
+        }
+    }
+
+    /// The tensor on another device. The gradient does not follow.
+    pub fn to_device(&self, device: &Device) -> Result<Tensor> {
+        if self.device().same(device) {
+            return Ok(self.detach());
+        }
+        let shape = *self.shape();
+        match self.dtype() {
+            DType::F32 => Tensor::from_vec(device, self.to_vec::<f32>()?, shape),
+            DType::I32 => Tensor::from_vec(device, self.to_vec::<i32>()?, shape),
+            DType::F64 => Tensor::from_vec(device, self.to_vec::<f64>()?, shape),
+            DType::Bounded => Tensor::from_vec(device, self.to_vec::<crate::real::Bounded>()?, shape),
+            DType::F16 => Err(unsupported("to_device", DType::F16, device)),
+        }
+    }
+
+    /// The tensor in another element type: to integers truncated towards zero, to [`DType::Bounded`] with
+    /// error zero. The gradient passes between floating-point types.
+    ///
+    /// Errors: [`Error::DType`] if the device does not store the type.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
+        if dtype == self.dtype() {
+            return Ok(self.clone());
+        }
+        let out = cast::convert(self, dtype)?;
+        Ok(if dtype.is_float() && self.dtype().is_float() {
+            autodiff::record_rule(Cast(dtype), &[self], out)
+        } else {
+            out
+        })
+    }
+
+    /// The same value outside the graph of derivatives.
+    pub fn detach(&self) -> Tensor {
+        Tensor { value: self.value.clone(), edge: None }
+    }
+
+    /// The raw bits of every buffer word of a GPU tensor, guard included: for verification.
+    pub(crate) fn guard_intact(&self) -> Result<bool> {
+        match (&self.view()?.storage, self.device().as_gpu()) {
+            (Storage::Gpu(buffer), Some(gpu)) if gpu.options().guard => {
+                let bytes = gpu.read(buffer, 0, buffer.bound())?.wait()?;
+                Ok(buffer.guard_intact(&bytes))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// A value of the same layout that owns its buffer alone, for kernels that write in place.
+    pub(crate) fn owned_copy(&self) -> Result<Tensor> {
+        cast::copy(self)
+    }
+
+    /// A dense tensor over a view of the given layout's storage.
+    pub(crate) fn from_view(device: &Device, meta: Meta, storage: Storage) -> Tensor {
+        Tensor::ready(device, meta, View { storage, layout: Layout::contiguous(meta.shape) })
+    }
+}
+
+enum Read<T> {
+    Done(Vec<T>),
+    Waiting(crate::gpu::Readback),
+}
+
+fn cast_bytes<T: Host>(bytes: &[u8]) -> Vec<T> {
+    bytemuck::pod_collect_to_vec(bytes)
+}
+
+/// Conversion between floating-point types.
+struct Cast(DType);
+
+impl Differentiable for Cast {
+    fn name(&self) -> &'static str {
+        "to_dtype"
+    }
+    fn keeps(&self) -> (u32, u32) {
+        (0, 0)
+    }
+    fn vjp(&self, at: &At, dy: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        let to = at.input_meta(0).dtype;
+        Ok(vec![dy[0].as_ref().map(|dy| dy.to_dtype(to)).transpose()?])
+    }
+    fn jvp(&self, _: &At, dx: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![dx[0].as_ref().map(|dx| dx.to_dtype(self.0)).transpose()?])
+    }
+}
