@@ -14,6 +14,7 @@ pub mod ops;
 pub mod real;
 mod shape;
 mod tensor;
+pub mod verify;
 
 pub use cpu::Array;
 pub use device::Device;

@@ -5,7 +5,9 @@
 //! written so that NaN fails it, and a claim that could not fail (an empty list, an infinite tolerance) does
 //! not hold either.
 //!
-//! ```ignore
+//! ```
+//! use gradus::labs::claim::{Claim, Tolerance};
+//!
 //! let claim = Claim::check(
 //!     "C8.6",
 //!     "The effective receptive field of L convolutions k × k has variance L(k² − 1)/12 per axis.",

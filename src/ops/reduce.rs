@@ -289,3 +289,70 @@ impl Tensor {
         Ok(op::apply(ArgMax { axis }, &[self])?.swap_remove(0))
     }
 }
+
+/// The cases of this room.
+pub(super) fn rooms() -> Vec<crate::verify::Room> {
+    use crate::verify::{Case, Input, Room};
+    let shapes: [(&str, Vec<usize>, Vec<isize>); 9] = [
+        ("1", vec![1], vec![]),
+        ("64x33 rows", vec![64, 33], vec![-1]),
+        ("65x31 columns", vec![65, 31], vec![0]),
+        ("7x5x3 outer and inner", vec![7, 5, 3], vec![0, 2]),
+        ("2x3x4x5x6 middle", vec![2, 3, 4, 5, 6], vec![1, 3]),
+        ("41x47", vec![41, 47], vec![]),
+        ("3x9001 long", vec![3, 9001], vec![1]),
+        ("66000x3 many rows", vec![66_000, 3], vec![1]),
+        ("600x130", vec![600, 130], vec![1]),
+    ];
+    let mut sum = Vec::new();
+    let mut max = Vec::new();
+    for (detail, shape, axes) in shapes {
+        for keep in [false, true] {
+            let small = shape.iter().product::<usize>() < 4000;
+            let make = |input: Input, op: &str, maximum: bool| {
+                let axes = axes.clone();
+                let detail = format!("{detail}{}", if keep { " keep" } else { "" });
+                let case = Case::new(op, &detail, [input], move |x| {
+                    if maximum { x[0].max(&axes, keep) } else { x[0].sum(&axes, keep) }
+                });
+                if small { case } else { case.value_only() }
+            };
+            if keep && !small {
+                continue;
+            }
+            sum.push(make(Input::whole(&shape), "sum", false).exact());
+            max.push(make(Input::distinct(&shape), "max", true));
+            if !keep {
+                let any = make(Input::any(&shape), "sum", false);
+                sum.push(Case { id: format!("{} any", any.id), ..any });
+            }
+        }
+    }
+    sum.push(Case::new("sum", "55x61 transposed", [Input::whole([55, 61]).transposed()], |x| x[0].sum(&[0], false)).exact());
+    sum.push(Case::new("sum", "9x8 stride 2", [Input::whole([9, 8]).strided()], |x| x[0].sum(&[1], false)).exact());
+    sum.push(Case::new("sum", "9x8 stride 0", [Input::whole([9, 8]).repeated()], |x| x[0].sum(&[0], false)).exact());
+    sum.push(Case::new("sum", "0x3 empty", [Input::whole([0, 3])], |x| x[0].sum(&[0], false)).exact());
+    max.push(Case::new("max", "55x61 transposed", [Input::distinct([55, 61]).transposed()], |x| x[0].max(&[0], false)));
+    max.push(Case::new("max", "negative", [Input::uniform([5, 70], -9.0, -1.0)], |x| x[0].max(&[1], false)).value_only());
+    max.push(Case::new("max", "0x3 empty", [Input::any([0, 3])], |x| x[0].max(&[0], false)).fails());
+    let mean = vec![
+        Case::new("mean", "6x7", [Input::any([6, 7])], |x| x[0].mean(&[1], true)),
+        Case::new("mean", "empty", [Input::any([2, 0])], |x| x[0].mean(&[1], true)).fails(),
+    ];
+    let argmax = [vec![1, 1], vec![64, 33], vec![65, 31], vec![5, 59, 4], vec![70_000, 2]]
+        .into_iter()
+        .flat_map(|shape| {
+            (0..shape.len() as isize).map(move |axis| {
+                let detail = format!("{shape:?} axis {axis}");
+                Case::new("argmax", &detail, [Input::distinct(&shape)], move |x| x[0].argmax(axis)).value_only()
+            })
+        })
+        .chain([Case::new("argmax", "ties", [Input::whole([40, 30])], |x| x[0].argmax(1)).value_only()])
+        .collect();
+    vec![
+        Room { op: "sum", cases: sum },
+        Room { op: "max", cases: max },
+        Room { op: "mean", cases: mean },
+        Room { op: "argmax", cases: argmax },
+    ]
+}

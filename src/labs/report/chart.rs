@@ -62,7 +62,8 @@ pub(super) fn draw(plot: &Plot, alt: &str) -> String {
     let (w, h) = (frame.width, frame.height);
     let _ = write!(
         svg,
-        "<svg x=\"{left:.1}\" y=\"{TOP}\" width=\"{w:.1}\" height=\"{h:.1}\" viewBox=\"{left:.1} {TOP} {w:.1} {h:.1}\">"
+        "<svg x=\"{left:.1}\" y=\"{TOP}\" width=\"{w:.1}\" height=\"{h:.1}\" \
+         viewBox=\"{left:.1} {TOP} {w:.1} {h:.1}\">"
     );
     for (i, series) in plot.series.iter().enumerate() {
         bars_and_lines(&mut svg, plot, i, series, &frame);
@@ -86,7 +87,8 @@ pub(super) fn draw(plot: &Plot, alt: &str) -> String {
 pub(super) fn picture(width: f64, height: f64, alt: &str, content: &str) -> String {
     let alt = escape(alt);
     format!(
-        "<svg class=\"chart\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"{alt}\">{content}</svg>"
+        "<svg class=\"chart\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" \
+         aria-label=\"{alt}\">{content}</svg>"
     )
 }
 
@@ -141,8 +143,15 @@ fn axes(svg: &mut String, plot: &Plot, frame: &Frame) {
 
 fn style(i: usize, series: &Series, first: &str) -> String {
     let faint = if series.faint { " faint" } else { "" };
-    let dashed = if series.dashed { " dashed" } else { "" };
-    format!("{first} s{}{faint}{dashed}", series.colour.unwrap_or(i) % PALETTE)
+    let colour = series.colour.unwrap_or(i) % PALETTE;
+    // A line without markers tells itself apart by its dashes.
+    let bare = first == "line" && matches!(series.mark, Mark::Line | Mark::Step) && !series.faint;
+    let dashes = match (series.dashed, bare) {
+        (true, _) => " dashed".to_owned(),
+        (_, true) => format!(" d{}", colour % 4),
+        _ => String::new(),
+    };
+    format!("{first} s{colour}{faint}{dashes}")
 }
 
 fn bars_and_lines(svg: &mut String, plot: &Plot, i: usize, series: &Series, frame: &Frame) {

@@ -1,9 +1,12 @@
 //! Heat maps: a matrix as shades of one hue, or of two for signed values.
 //!
-//! ```ignore
-//! let confusion = HeatMap::new(10, 10, counts)
+//! ```
+//! use gradus::labs::report::{HeatMap, Shade};
+//!
+//! # let (counts, gradient) = ([1.0, 0.0, 2.0, 3.0], [1.0; 41 * 41]);
+//! let confusion = HeatMap::new(2, 2, counts)
 //!     .axes("predicted", "true class")
-//!     .names(CLASSES, CLASSES)
+//!     .names(["shirt", "coat"], ["shirt", "coat"])
 //!     .shade(Shade::Sqrt)
 //!     .printed()
 //!     .bar("images");
@@ -246,7 +249,8 @@ impl HeatMap {
             let opacity = shade.abs().max(0.04);
             let _ = write!(
                 svg,
-                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{side:.1}\" height=\"{side:.1}\" fill-opacity=\"{opacity:.3}\"/>"
+                "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{side:.1}\" height=\"{side:.1}\" \
+                 fill-opacity=\"{opacity:.3}\"/>"
             );
             if self.printed {
                 let tone = match shade.abs() {
@@ -276,7 +280,9 @@ impl HeatMap {
         let uri = data_uri(columns, lines, Colour::Grey, &enlarged.collect::<Vec<u8>>());
         let _ = write!(
             svg,
-            "<mask id=\"{id}\"><image width=\"{w:.1}\" height=\"{h:.1}\" preserveAspectRatio=\"none\" href=\"{uri}\"/></mask><rect class=\"{class}\" width=\"{w:.1}\" height=\"{h:.1}\" mask=\"url(#{id})\"/>"
+            "<mask id=\"{id}\">\
+             <image width=\"{w:.1}\" height=\"{h:.1}\" preserveAspectRatio=\"none\" href=\"{uri}\"/>\
+             </mask><rect class=\"{class}\" width=\"{w:.1}\" height=\"{h:.1}\" mask=\"url(#{id})\"/>"
         );
     }
 
@@ -332,7 +338,8 @@ impl HeatMap {
             let (y, opacity) = (h - f64::from(i + 1) * step, shade.abs().max(0.04));
             let _ = write!(
                 svg,
-                "<rect class=\"{class}\" shape-rendering=\"crispEdges\" x=\"{x:.1}\" y=\"{y:.2}\" width=\"12\" height=\"{step:.2}\" fill-opacity=\"{opacity:.3}\"/>"
+                "<rect class=\"{class}\" shape-rendering=\"crispEdges\" x=\"{x:.1}\" y=\"{y:.2}\" width=\"12\" \
+                 height=\"{step:.2}\" fill-opacity=\"{opacity:.3}\"/>"
             );
         }
         for place in [0.0, 0.5, 1.0] {

@@ -14,9 +14,14 @@ const SUMMARY_PARTS: usize = 6;
 /// The whole document.
 pub(super) fn page(report: &Report) -> String {
     let title = escape(&report.title);
+    let style = include_str!("style.css");
     let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n<title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n",
-        include_str!("style.css")
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" \
+         content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n\
+         <title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
     );
     header(&mut html, report);
     html.push_str("<main>\n");
@@ -24,7 +29,11 @@ pub(super) fn page(report: &Report) -> String {
     for (i, chapter) in report.chapters.iter().enumerate() {
         section(&mut html, i, chapter);
     }
-    html.push_str("</main>\n<footer><p>Written by <code>gradus lab</code>. The same claims, for programs: <code>claims.json</code> beside this file.</p></footer>\n</body>\n</html>\n");
+    html.push_str(
+        "</main>\n<footer><p>Written by <code>gradus lab</code>. \
+         The same claims, for programs: <code>claims.json</code> beside this file.</p></footer>\n\
+         </body>\n</html>\n",
+    );
     html
 }
 
@@ -78,7 +87,11 @@ fn summary(html: &mut String, report: &Report) {
     if report.claims().next().is_none() {
         return;
     }
-    html.push_str("<section class=\"summary\" aria-label=\"All claims\">\n<table role=\"table\"><thead role=\"rowgroup\"><tr role=\"row\">");
+    // The roles keep the table a table where the style sheet lays its rows out as cards.
+    html.push_str(
+        "<section class=\"summary\" aria-label=\"All claims\">\n\
+         <table role=\"table\"><thead role=\"rowgroup\"><tr role=\"row\">",
+    );
     for head in ["Claim", "Statement", "Predicted", "Measured", "Tolerance", "Verdict"] {
         let _ = write!(html, "<th role=\"columnheader\" scope=\"col\">{head}</th>");
     }
@@ -101,7 +114,8 @@ fn summary(html: &mut String, report: &Report) {
             let (id, anchor, statement) = (escape(&claim.id), slug(&claim.id), escape(&claim.statement));
             let _ = write!(
                 html,
-                "\n<tr{state} role=\"row\"><th role=\"rowheader\" scope=\"row\"><a href=\"#{anchor}\">{id}</a></th><td role=\"cell\" class=\"statement\">{statement}</td>"
+                "\n<tr{state} role=\"row\"><th role=\"rowheader\" scope=\"row\">\
+                 <a href=\"#{anchor}\">{id}</a></th><td role=\"cell\" class=\"statement\">{statement}</td>"
             );
             for (name, parts) in [
                 ("Predicted", claim.prediction()),
@@ -219,7 +233,10 @@ fn card(html: &mut String, claim: &Claim) {
     let rows = predicted.len().max(measured.len()).max(claim.parts.len());
     let named = !claim.parts.is_empty();
     let _ = write!(html, "<div class=\"scroll\"><table><thead><tr>{}", if named { "<td></td>" } else { "" });
-    html.push_str("<th scope=\"col\">Predicted</th><th scope=\"col\">Measured</th><th scope=\"col\">Tolerance</th></tr></thead><tbody>");
+    for head in ["Predicted", "Measured", "Tolerance"] {
+        let _ = write!(html, "<th scope=\"col\">{head}</th>");
+    }
+    html.push_str("</tr></thead><tbody>");
     // One prediction may stand for all measurements; a missing part is shown as missing.
     let shared = predicted.len() == 1;
     let missing = "–".to_owned();

@@ -1,8 +1,12 @@
 //! Grids of small pictures: misclassified images, learned filters.
 //!
-//! ```ignore
+//! ```
+//! use gradus::labs::report::{ImageGrid, Picture};
+//!
+//! # let (bytes, w) = (vec![0; 28 * 28], [0.1; 8 * 25]);
 //! let wrong = ImageGrid::new([Picture::ink(28, 28, bytes, "shirt → coat\n0.83")]);
-//! let filters = ImageGrid::new((0..8).map(|i| Picture::signed(5, 5, &w[i * 25..][..25], format!("filter {i}"))));
+//! let filters = w.chunks(25).enumerate();
+//! let filters = ImageGrid::new(filters.map(|(i, w)| Picture::signed(5, 5, w, format!("filter {i}"))));
 //! ```
 
 use super::heat::compact;

@@ -1,9 +1,10 @@
 //! Formulas: a small subset of TeX, turned into MathML.
 //!
 //! Letters, digits, operators and any Unicode character stand for themselves. `^`, `_` and `{…}` work as in
-//! TeX, and so do `\frac`, `\sqrt`, `\hat`, `\bar`, `\tilde`, `\dot`, `\vec`, `\text`, `\mathbf`, `\left … \right`,
-//! `\quad`, `\,`, the Greek letters, and the usual names (`\ln`, `\max`, `\sum`, `\le`, …). Unicode is the
-//! shorter way where a keyboard has it: `σ` and `\sigma` give the same. A command it does not know stays visible.
+//! TeX, and so do `\frac`, `\sqrt`, `\hat`, `\bar`, `\tilde`, `\dot`, `\vec`, `\text`, `\mathbf`, `\operatorname`,
+//! `\left … \right`, `\quad`, `\,`, `\|`, the Greek letters, and the usual names (`\ln`, `\max`, `\sum`, `\le`, …).
+//! Unicode is the shorter way where a keyboard has it: `σ` and `\sigma` give the same. A command it does not know
+//! stays visible.
 
 use super::text::escape;
 
@@ -354,6 +355,12 @@ mod tests {
         assert_eq!(body(r"\frac{1}{n}"), "<mfrac><mrow><mn>1</mn></mrow><mrow><mi>n</mi></mrow></mfrac>");
         assert_eq!(body(r"\sqrt L"), "<msqrt><mi>L</mi></msqrt>");
         assert!(body(r"\sum_{k}^n a").starts_with("<munderover><mo movablelimits"));
+    }
+
+    #[test]
+    fn a_function_keeps_its_distance_from_letters_only() {
+        assert!(body(r"\ln x").contains("mspace") && body(r"\ln \sigma").contains("mspace"));
+        assert!(!body(r"\ln(x)").contains("mspace") && !body(r"\max \le 1").contains("mspace"));
     }
 
     #[test]

@@ -7,19 +7,27 @@
 //! The page follows the reader's colour scheme: drawings carry classes instead of colours, and the style sheet
 //! gives them theirs. Series differ by marker or dash as well as by hue, and a verdict is a word, not a colour.
 //!
-//! ```ignore
+//! ```
+//! use gradus::labs::claim::{Claim, Tolerance};
+//! use gradus::labs::report::{Axis, Chapter, Cost, Figure, Plot, Report, Series, Theorem};
+//!
+//! # let out = std::env::temp_dir().join("gradus-report-example");
+//! let accuracy = Series::line("CNN", [(0.0, 0.846), (2.0, 0.771)]).dots();
+//! let plot = Plot::new(Axis::new("shift").unit("px"), Axis::new("test accuracy").percent()).series(accuracy);
 //! let mut chapter = Chapter::new("convolution", "Convolutional networks");
 //! chapter
 //!     .idea("A convolution is *equivariant*: it commutes with $T_v$, a shift by $v$.")
 //!     .theorem(Theorem::new("Effective receptive field", "For equal weights the variance per axis is")
 //!         .formula(r"\sigma^2 = \frac{L(k^2 - 1)}{12}")
 //!         .source("Luo et al. 2016, §2.2"))
-//!     .claim(Claim::check("C8.6", "…", "…", 20.0, measured, Tolerance::Relative(1e-4)))
+//!     .claim(Claim::check("C8.6", "…", "…", 20.0, 20.0001, Tolerance::Relative(1e-4)))
 //!     .figure(Figure::new("Accuracy under a shift", plot).caption("…").alt("…"))
 //!     .method("5000 training images, 2000 test images, Adam at $3·10^{-3}$.")
-//!     .cost(Cost { seconds: 12.4, flop: 62e9, dispatches: 14_210, device: device.name() });
+//!     .cost(Cost { seconds: 12.4, flop: 62e9, dispatches: 14_210, device: "llvmpipe".into() });
 //! let report = Report::new("Gradus ad Parnassum", "llvmpipe (LLVM 19.1)", 7).chapter(chapter);
 //! report.write(&out)?;
+//! # std::fs::remove_dir_all(out)?;
+//! # Ok::<(), std::io::Error>(())
 //! ```
 
 mod axis;

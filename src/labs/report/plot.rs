@@ -1,6 +1,8 @@
 //! Plots: series of points between two axes.
 //!
-//! ```ignore
+//! ```
+//! use gradus::labs::report::{Axis, Plot, Rule, Series};
+//!
 //! let plot = Plot::new(Axis::new("shift").unit("px"), Axis::new("test accuracy").percent())
 //!     .series(Series::line("CNN", [(0.0, 0.846), (2.0, 0.771)]).dots())
 //!     .series(Series::line("MLP", [(0.0, 0.828), (2.0, 0.528)]).dots().errors([0.01, 0.02]))
