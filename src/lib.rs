@@ -9,6 +9,7 @@ mod dtype;
 mod error;
 mod formula;
 pub mod gpu;
+pub mod labs;
 pub mod op;
 pub mod ops;
 pub mod real;

@@ -13,7 +13,7 @@ struct Params {
     m: u32,
     n: u32,
     k: u32,
-    tiles: u32, // workgroups that have work
+    tiles: u32, // outputs of the whole batch
     lhs_offset: u32,
     lhs_m: u32, // strides
     lhs_k: u32,
@@ -51,14 +51,13 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let tile = group.y * groups.x + group.x;
-    let output = tile * 64u + local;
+    let output = (group.y * groups.x + group.x) * 64u + local;
+    if output >= params.tiles {
+        return;
+    }
     let n = output % params.n;
     let m = output / params.n % params.m;
     let batch = output / params.n / params.m;
-    if tile >= params.tiles || output >= arrayLength(&y) {
-        return;
-    }
     let at = batch_offsets(batch);
     var sum = 0.0;
     for (var k = 0u; k < params.k; k++) {

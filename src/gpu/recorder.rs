@@ -106,7 +106,7 @@ impl Gpu {
         let (limits, expected) = (&self.0.limits, &pipeline.reflection);
         let padded = params.len().next_multiple_of(16) as u32;
         if buffers.len() != expected.writable.len()
-            || (expected.params.unwrap_or(0) != params.len() as u32 && expected.params.unwrap_or(0) != padded)
+            || expected.params.unwrap_or(0).next_multiple_of(16) != padded
             || groups.iter().any(|&g| g > limits.max_compute_workgroups_per_dimension)
         {
             return Err(Error::validation(

@@ -75,7 +75,7 @@ impl Op for Matmul {
         let (starts_a, starts_b) = (starts(a), starts(b));
         // Columns of b as rows, so that a dot product runs through memory in order.
         let mut columns = vec![R::default(); b.data.len()];
-        for (matrix, out) in b.data.chunks(k * n.max(1)).zip(columns.chunks_mut(k * n.max(1))) {
+        for (matrix, out) in b.data.chunks((k * n).max(1)).zip(columns.chunks_mut((k * n).max(1))) {
             out.par_chunks_mut(k.max(1)).enumerate().for_each(|(j, column)| {
                 column.iter_mut().enumerate().for_each(|(i, to)| *to = matrix[i * n + j]);
             });
@@ -110,13 +110,13 @@ impl Op for Matmul {
         let mut outer = [matrices(a), matrices(b)];
         coalesce(&mut outer);
         let stride = |x: &Layout, back: usize| x.strides[x.shape.rank() - back] as u32;
-        let (kernel, groups) = choose(gpu.kernels(), batch.count(), m, n);
+        let (kernel, work) = choose(gpu.kernels(), batch.count(), m, n);
         let bias = inputs.get(2).map(|bias| bias_view(gpu, bias)).transpose()?;
         let mut params = MatmulParams {
             m: m as u32,
             n: n as u32,
             k: k as u32,
-            tiles: groups as u32,
+            tiles: work as u32,
             lhs_offset: a.offset as u32,
             lhs_m: stride(a, 2),
             lhs_k: stride(a, 1),
@@ -132,9 +132,9 @@ impl Op for Matmul {
             params.rhs_batch[axis] = outer[1].strides[axis] as u32;
         }
         let has_bias = ("BIAS", u32::from(bias.is_some()));
-        let (shader, constants) = match kernel {
+        let (shader, constants) = match &kernel {
             Kernel::Naive => (&NAIVE, vec![has_bias]),
-            Kernel::Register { wx, wy } => (&REGISTER, vec![has_bias, ("WX", wx), ("WY", wy)]),
+            Kernel::Register { wx, wy } => (&REGISTER, vec![has_bias, ("WX", *wx), ("WY", *wy)]),
             Kernel::Tiled => (&TILED, vec![has_bias]),
         };
         let bias = bias.as_ref().unwrap_or(&inputs[1].buffer);
@@ -143,7 +143,7 @@ impl Op for Matmul {
             source: Source::File(shader, &constants),
             params: bytemuck::bytes_of(&params),
             buffers: &[&inputs[0].buffer, &inputs[1].buffer, bias, &outputs[0].buffer],
-            groups: gpu.fold(groups, 1),
+            groups: gpu.fold(work, if matches!(kernel, Kernel::Naive) { 64 } else { 1 }),
         })
     }
 
@@ -216,10 +216,10 @@ enum Kernel {
     Tiled,
 }
 
-/// The kernel for a product on a kind of adapter, and how many workgroups it takes.
+/// The kernel for a product on a kind of adapter, and how many workgroups it takes (outputs, if naive).
 fn choose(kernels: Kernels, batch: usize, m: usize, n: usize) -> (Kernel, usize) {
     if m < 4 || n < 4 {
-        return (Kernel::Naive, (batch * m * n).div_ceil(64));
+        return (Kernel::Naive, batch * m * n);
     }
     match kernels {
         Kernels::Hardware => (Kernel::Tiled, batch * m.div_ceil(64) * n.div_ceil(64)),
@@ -246,4 +246,48 @@ impl Tensor {
     pub fn matmul_bias(&self, rhs: &Tensor, bias: &Tensor) -> Result<Tensor> {
         Ok(op::apply(Matmul, &[self, rhs, bias])?.swap_remove(0))
     }
+}
+
+/// The cases of this room.
+pub(super) fn rooms() -> Vec<crate::verify::Room> {
+    use crate::verify::{Case, Input, Room};
+    let mut cases = Vec::new();
+    let sizes = [
+        [1, 1, 1], [4, 4, 4], [7, 9, 8], [8, 16, 8], [9, 17, 9], [63, 15, 63], [64, 16, 64], [65, 17, 65],
+        [41, 47, 55], [61, 3, 130], [1, 70, 33], [33, 70, 1], [3, 5, 200], [200, 31, 5],
+    ];
+    for [m, k, n] in sizes {
+        for exact in [true, false] {
+            let make = |shape: [usize; 2]| if exact { Input::whole(shape) } else { Input::any(shape) };
+            let detail = format!("{m}x{k}x{n}{}", if exact { " whole" } else { "" });
+            let case = Case::new("matmul", &detail, [make([m, k]), make([k, n])], |x| x[0].matmul(&x[1]));
+            cases.push(if exact { case.exact() } else { case });
+        }
+    }
+    let exact = |detail: &str, a: Input, b: Input| {
+        Case::new("matmul", detail, [a, b], |x| x[0].matmul(&x[1])).exact()
+    };
+    let whole = |shape: &[usize]| Input::whole(shape);
+    cases.push(exact("transposed lhs", whole(&[70, 19]).transposed(), whole(&[19, 66])));
+    cases.push(exact("transposed rhs", whole(&[70, 19]), whole(&[19, 66]).transposed()));
+    cases.push(exact("strided", whole(&[12, 20]).strided(), whole(&[20, 11]).strided()));
+    cases.push(exact("stride 0", whole(&[12, 20]).repeated(), whole(&[20, 11]).repeated()));
+    cases.push(exact("batched", whole(&[3, 2, 9, 10]), whole(&[3, 2, 10, 11])));
+    cases.push(exact("broadcast batch", whole(&[2, 1, 5, 4]), whole(&[3, 4, 6])));
+    cases.push(exact("batch stride 0", whole(&[5, 9, 10]).repeated(), whole(&[5, 10, 12])));
+    cases.push(exact("rank 6", whole(&[2, 1, 3, 1, 4, 5]), whole(&[1, 2, 1, 2, 5, 6])));
+    cases.push(exact("70000 rows", whole(&[70_000, 2]), whole(&[2, 4])).value_only());
+    cases.push(exact("66000 matrices", whole(&[66_000, 4, 1]), whole(&[1, 4])).value_only());
+    cases.push(exact("no terms", whole(&[3, 0]), whole(&[0, 4])));
+    cases.push(exact("no rows", whole(&[0, 3]), whole(&[3, 4])));
+    cases.push(exact("empty batch", whole(&[0, 2, 3]), whole(&[3, 4])));
+    cases.push(exact("inner dimensions differ", whole(&[2, 3]), whole(&[4, 2])).fails());
+    for (m, n) in [(9, 66), (2, 7)] {
+        let inputs = [whole(&[m, 12]), whole(&[12, n]), whole(&[n])];
+        let with_bias = |x: &[Tensor]| x[0].matmul_bias(&x[1], &x[2]);
+        cases.push(Case::new("matmul", &format!("bias {m}x{n}"), inputs, with_bias).exact());
+    }
+    let inputs = [Input::any([9, 512]), Input::any([512, 10]), Input::any([10]).strided()];
+    cases.push(Case::new("matmul", "bias 9x512x10", inputs, |x| x[0].matmul_bias(&x[1], &x[2])));
+    vec![Room { op: "matmul", cases }]
 }

@@ -1,12 +1,17 @@
 //! One room per family of operations; see [`Op`](crate::op::Op) for what a room contains.
 
+mod conv;
 mod matmul;
+mod pointwise;
 pub mod random;
 mod reduce;
+mod views;
+
+pub use conv::Conv2dOptions;
 
 use crate::verify::Room;
 
 /// Every operation with its cases. Tests, `verify`, the mutation run and the printed table walk this list.
 pub fn rooms() -> Vec<Room> {
-    [reduce::rooms()].into_iter().flatten().collect()
+    [pointwise::rooms(), views::rooms(), matmul::rooms(), conv::rooms(), reduce::rooms()].into_iter().flatten().collect()
 }

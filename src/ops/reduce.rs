@@ -4,7 +4,7 @@ use crate::autodiff::At;
 use crate::cpu::Array;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
+use crate::gpu::{Buffer, Dispatch, Gpu, Shader, Source, shader};
 use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
 use crate::real::Real;
 use crate::shape::{Layout, MAX_RANK, Shape, coalesce};
@@ -110,9 +110,7 @@ impl Op for Reduce {
         let partial = gpu.buffer(self.name(), 4 * (rows * chunks) as u64)?;
         launch(gpu, self.maximum, &inputs[0].buffer, (&kept, &reduced), chunks, &partial)?;
         let pieces = Layout::contiguous(Shape::known(&[rows, chunks]));
-        let again = Reduce { chosen: std::array::from_fn(|a| a == 1), maximum: self.maximum };
-        let (kept, reduced) = again.split(&pieces);
-        launch(gpu, self.maximum, &partial, (&kept, &reduced), 1, &outputs[0].buffer)
+        reduce_axis(gpu, self.maximum, &partial, &pieces, 1, &outputs[0].buffer)
     }
 
     fn keeps(&self) -> (u32, u32) {
@@ -139,6 +137,16 @@ impl Op for Reduce {
     }
 }
 
+/// Adds up one axis of a buffer: the second pass of kernels that leave partial sums.
+pub(super) fn sum_axis(gpu: &Gpu, from: &Buffer, layout: &Layout, axis: usize, to: &Buffer) -> Result<()> {
+    reduce_axis(gpu, false, from, layout, axis, to)
+}
+
+fn reduce_axis(gpu: &Gpu, maximum: bool, from: &Buffer, layout: &Layout, axis: usize, to: &Buffer) -> Result<()> {
+    let (kept, reduced) = Reduce { chosen: std::array::from_fn(|a| a == axis), maximum }.split(layout);
+    launch(gpu, maximum, from, (&kept, &reduced), 1, to)
+}
+
 impl Reduce {
     fn axes(&self) -> Vec<isize> {
         (0..MAX_RANK).filter(|&a| self.chosen[a]).map(|a| a as isize).collect()
@@ -153,10 +161,10 @@ impl Reduce {
 fn launch(
     gpu: &Gpu,
     maximum: bool,
-    x: &crate::gpu::Buffer,
+    x: &Buffer,
     (kept, reduced): (&Layout, &Layout),
     chunks: usize,
-    y: &crate::gpu::Buffer,
+    y: &Buffer,
 ) -> Result<()> {
     let (rows, terms) = (kept.shape.count() * chunks, reduced.shape.count());
     let chunk = terms.div_ceil(chunks);

@@ -168,11 +168,12 @@ impl Input {
                 (0..count).map(|i| f64::from(low + (bits(seed, i) % (high - low + 1) as u32) as i32)).collect()
             }
             Values::Distinct => {
+                // Half a step off, so that none is zero: activations have their kinks there.
                 let mut order: Vec<usize> = (0..count).collect();
                 order.sort_by_key(|&i| bits(seed, i));
-                order.into_iter().map(|rank| (rank as f64 - count as f64 / 2.0) / 8.0).collect()
+                order.into_iter().map(|rank| (rank as f64 - (count / 2) as f64 + 0.5) / 8.0).collect()
             }
-            Values::Fixed(values) => values.clone(),
+            Values::Fixed(values) => values.iter().map(|&v| f64::from(v as f32)).collect(),
         };
         from_f64(device, dtype, &floats, shape)
     }

@@ -1,10 +1,19 @@
-//! Verification: cases, bounds, mutation.
+//! Verification: every operation, on every device, against a bound that was derived and not tuned.
+//!
+//! A [`Case`] is one call. It runs on the device in f32, and on the CPU over
+//! [`Bounded`](crate::real::Bounded), which gives each element of the truth with the error that WGSL
+//! permits. The derivative rules are checked in f64 against central differences and against one another.
+//! `verify --mutate` asks the opposite question: would the cases notice if the shader were wrong?
 
 mod case;
+mod compare;
 pub mod mutate;
+mod run;
 
-pub use case::{Case, Input, Run};
 pub(crate) use case::from_f64;
+pub use case::{Case, Input, Run};
+pub use compare::{Comparison, compare};
+pub use run::{Bench, Direction, Finding, Row, find, verify};
 
 /// An operation with its cases: what the registry lists.
 pub struct Room {

@@ -1,0 +1,98 @@
+//! The launches of the convolution kernels.
+
+use super::Extents;
+use crate::error::Result;
+use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
+use crate::op::GpuView;
+use crate::ops::reduce;
+use crate::shape::{Layout, Shape};
+
+static FORWARD: Shader = shader!("conv/forward.wgsl");
+static WEIGHT_GRADIENT: Shader = shader!("conv/weight_gradient.wgsl");
+
+/// Invocations of a workgroup.
+const GROUP: usize = 64;
+
+/// Along one side of a workgroup: how many invocations of eight outputs each, at most `most`.
+fn side(extent: usize, most: usize) -> usize {
+    extent.div_ceil(8).next_power_of_two().clamp(1, most)
+}
+
+/// The forward product of w and x, or with `transposed` of w and dy.
+pub(super) fn product(
+    gpu: &Gpu,
+    e: &Extents,
+    transposed: bool,
+    (w, x, bias): (&GpuView, &GpuView, Option<&GpuView>),
+    y: &GpuView,
+) -> Result<()> {
+    let groups = e.options.groups;
+    let taps = e.kernel[0] * e.kernel[1];
+    let (rows, channels) = if transposed { (e.cin, e.cout) } else { (e.cout, e.cin) };
+    let (read, written) = if transposed { (e.y, e.x) } else { (e.x, e.y) };
+    let (w_row, w_channel) = if transposed { (taps, e.cin * taps) } else { (e.cin * taps, taps) };
+    let columns = e.batch * written[0] * written[1];
+    let wy = side(rows, 8);
+    let wx = side(columns, GROUP / wy);
+    let tiles = groups * rows.div_ceil(8 * wy) * columns.div_ceil(8 * wx);
+    let o = &e.options;
+    let params: Vec<u32> = [
+        rows, columns, channels, tiles, groups, e.kernel[0], e.kernel[1], read[0], read[1], written[0],
+        written[1], o.stride[0], o.stride[1], o.padding[0], o.padding[1], o.dilation[0], o.dilation[1], w_row,
+        w_channel, 0,
+    ]
+    .map(|v| v as u32)
+    .to_vec();
+    let constants = [
+        ("TRANSPOSED", u32::from(transposed)),
+        ("BIAS", u32::from(bias.is_some())),
+        ("WX", wx as u32),
+        ("WY", wy as u32),
+    ];
+    gpu.dispatch(Dispatch {
+        op: "conv2d",
+        source: Source::File(&FORWARD, &constants),
+        params: bytemuck::cast_slice(&params),
+        buffers: &[&w.buffer, &x.buffer, &bias.unwrap_or(w).buffer, &y.buffer],
+        groups: gpu.fold(tiles, 1),
+    })
+}
+
+/// The gradient of w from dy and x: partial sums over chunks of lines, then their sum.
+pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView, dw: &GpuView) -> Result<()> {
+    let groups = e.options.groups;
+    let columns = e.cin * e.kernel[0] * e.kernel[1];
+    let lines = e.batch * e.y[0];
+    let wy = side(e.cout, 8);
+    let wx = side(columns, GROUP / wy);
+    let wz = GROUP / wy / wx;
+    let matrix = groups * e.cout.div_ceil(8 * wy) * columns.div_ceil(8 * wx);
+    // Enough chunks to occupy the device, each long enough to repay the second pass.
+    let wanted = (64usize.div_ceil(matrix) * wz).min(lines.div_ceil(4)).max(1);
+    let line = lines.div_ceil(wanted).max(1);
+    let chunks = lines.div_ceil(line).max(1);
+    let tiles = matrix * chunks.div_ceil(wz);
+    let o = &e.options;
+    let params: Vec<u32> = [
+        e.cout, columns, lines, line, chunks, tiles, groups, e.kernel[0], e.kernel[1], e.x[0], e.x[1], e.y[0],
+        e.y[1], o.stride[0], o.stride[1], o.padding[0], o.padding[1], o.dilation[0], o.dilation[1], e.cin,
+    ]
+    .map(|v| v as u32)
+    .to_vec();
+    let count = dw.shape().count();
+    let partial =
+        if chunks == 1 { dw.buffer.clone() } else { gpu.buffer("conv2d", 4 * (chunks * count) as u64)? };
+    let constants = [("WX", wx as u32), ("WY", wy as u32), ("WZ", wz as u32)];
+    gpu.dispatch(Dispatch {
+        op: "conv2d_weight_gradient",
+        source: Source::File(&WEIGHT_GRADIENT, &constants),
+        params: bytemuck::cast_slice(&params),
+        buffers: &[&dy.buffer, &x.buffer, &partial],
+        groups: gpu.fold(tiles, 1),
+    })?;
+    if chunks == 1 {
+        return Ok(());
+    }
+    let pieces = Layout::contiguous(Shape::known(&[chunks, count]));
+    reduce::sum_axis(gpu, &partial, &pieces, 0, &dw.buffer)
+}
