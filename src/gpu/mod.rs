@@ -68,6 +68,7 @@ struct Inner {
     failure: Arc<OnceLock<Error>>,
     lost: Arc<OnceLock<String>>,
     rewrite: Mutex<Option<Rewrite>>,
+    launched: Mutex<Option<HashMap<String, String>>>,
 }
 
 impl Gpu {
@@ -131,6 +132,7 @@ impl Gpu {
             pipelines: Mutex::default(),
             dispatches: AtomicU64::new(0),
             rewrite: Mutex::default(),
+            launched: Mutex::default(),
             limits,
             options,
             kernels,
@@ -203,15 +205,26 @@ impl Gpu {
         }
     }
 
-    /// Installs or removes a change to every kernel compiled from now on, and forgets compiled ones.
-    pub(crate) fn set_rewrite(&self, rewrite: Option<Rewrite>) {
+    /// Installs or removes a change to every kernel compiled from now on, and forgets the compiled ones
+    /// whose key begins with `prefix`.
+    pub(crate) fn set_rewrite(&self, prefix: &str, rewrite: Option<Rewrite>) {
         *self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner) = rewrite;
-        self.pipelines().clear();
+        self.pipelines().retain(|key, _| !key.starts_with(prefix));
     }
 
-    /// The kernels compiled so far, by key.
-    pub(crate) fn compiled(&self) -> Vec<String> {
-        self.pipelines().keys().cloned().collect()
+    /// The sources of the kernels launched since the last call, by key. Empty on the first call, which
+    /// starts the record.
+    pub(crate) fn take_launched(&self) -> HashMap<String, String> {
+        let mut record = self.0.launched.lock().unwrap_or_else(PoisonError::into_inner);
+        record.replace(HashMap::new()).unwrap_or_default()
+    }
+
+    /// Notes a launch, with the kernel's text, if somebody keeps a record.
+    fn note_launch(&self, source: &Source) -> Result<()> {
+        if let Some(record) = &mut *self.0.launched.lock().unwrap_or_else(PoisonError::into_inner) {
+            record.insert(source.key(), source.text()?);
+        }
+        Ok(())
     }
 
     fn pipelines(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Pipeline>>> {

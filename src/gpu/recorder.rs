@@ -15,6 +15,9 @@ const SUBMISSIONS_IN_FLIGHT: usize = 3;
 /// The parameters of one submission's dispatches: each takes one slot of the device's uniform alignment.
 const UNIFORM_BYTES: usize = DISPATCHES_PER_SUBMISSION * 1024;
 
+/// Workgroups along x beyond which verification folds into y: prime, and few enough for small cases.
+const FOLD_IN_VERIFICATION: usize = 5;
+
 /// One kernel launch.
 pub struct Dispatch<'a> {
     /// The operation, for error messages.
@@ -102,6 +105,7 @@ impl Gpu {
         if groups.contains(&0) {
             return Ok(());
         }
+        self.note_launch(&source)?;
         let pipeline = self.pipeline(&source)?;
         let (limits, expected) = (&self.0.limits, &pipeline.reflection);
         let padded = params.len().next_multiple_of(16) as u32;
@@ -170,7 +174,9 @@ impl Gpu {
     /// Workgroups for `count` items in groups of `size`: along x, folded into y beyond the device's limit.
     /// The kernel finds its group's number as `group.y * groups.x + group.x` and leaves if it is beyond.
     pub fn fold(&self, count: usize, size: usize) -> [u32; 3] {
-        let limit = self.0.limits.max_compute_workgroups_per_dimension as usize;
+        let most = self.0.limits.max_compute_workgroups_per_dimension as usize;
+        // Verification folds early, so that small cases try it.
+        let limit = if self.0.options.guard { FOLD_IN_VERIFICATION } else { most };
         let groups = count.div_ceil(size);
         if groups <= limit {
             [groups as u32, 1, 1]

@@ -83,6 +83,11 @@ impl Tensor {
         }
     }
 
+    /// Runs what is pending, without reading the result.
+    pub fn finish(&self) -> Result<()> {
+        self.view().map(|_| ())
+    }
+
     /// The tensor on another device. The gradient does not follow.
     pub fn to_device(&self, device: &Device) -> Result<Tensor> {
         if self.device().same(device) {

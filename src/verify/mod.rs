@@ -8,11 +8,13 @@
 mod case;
 mod compare;
 pub mod mutate;
+mod mutation;
 mod run;
 
 pub(crate) use case::from_f64;
 pub use case::{Case, Input, Run};
 pub use compare::{Comparison, compare};
+pub use mutation::{MutationRow, mutate_shaders};
 pub use run::{Bench, Direction, Finding, Row, find, verify};
 
 /// An operation with its cases: what the registry lists.

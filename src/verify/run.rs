@@ -113,7 +113,7 @@ fn companion(case: &Case, like: &[usize], device: &Device, dtype: DType, seed: u
 }
 
 /// Runs a case in one direction; the outputs that are to be compared.
-fn outputs(case: &Case, direction: Direction, device: &Device, dtype: DType) -> Result<Vec<Tensor>> {
+pub(super) fn outputs(case: &Case, direction: Direction, device: &Device, dtype: DType) -> Result<Vec<Tensor>> {
     let inputs = case.make(device, dtype)?;
     if direction == Direction::Forward {
         return Ok(vec![(case.run)(&inputs)?]);
@@ -146,11 +146,11 @@ fn outputs(case: &Case, direction: Direction, device: &Device, dtype: DType) -> 
 }
 
 /// The reference outputs of a case: values in f64 with their bounds.
-fn reference(case: &Case, direction: Direction) -> Result<Vec<Tensor>> {
+pub(super) fn reference(case: &Case, direction: Direction) -> Result<Vec<Tensor>> {
     outputs(case, direction, &Device::cpu(), DType::Bounded)
 }
 
-fn compare_all(observed: &[Tensor], expected: &[Tensor], exact: bool) -> Result<Comparison> {
+pub(super) fn compare_all(observed: &[Tensor], expected: &[Tensor], exact: bool) -> Result<Comparison> {
     let mut total = Comparison::default();
     if observed.len() != expected.len() || expected.is_empty() {
         let given = format!("{} outputs, expected {}", observed.len(), expected.len());

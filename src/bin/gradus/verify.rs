@@ -1,0 +1,98 @@
+//! `gradus verify`.
+
+use crate::Cli;
+use gradus::verify::{Bench, MutationRow, Row, mutate_shaders, verify};
+use gradus::{Result, rooms};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only cases (with --mutate: shaders) whose names contain this.
+    #[arg(default_value = "")]
+    filter: String,
+    /// Change every shader in every small way, and see that the cases notice.
+    #[arg(long)]
+    mutate: bool,
+}
+
+pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
+    if args.mutate { mutate(cli, args) } else { check(cli, args) }
+}
+
+fn check(cli: &Cli, args: &Args) -> Result<bool> {
+    let bench = Bench::open(&cli.device)?;
+    if !cli.json {
+        println!("{}\n", bench.name);
+        println!(
+            "{:24} {:8} {:>6} {:>7} {:>12} {:>12} {:>8}",
+            "operation", "way", "cases", "failed", "worst error", "worst share", "seconds"
+        );
+    }
+    let rows = verify(&bench, &rooms(), &args.filter, |row| {
+        if !cli.json {
+            print(row);
+        }
+    });
+    let failed: usize = rows.iter().map(|r| r.failed).sum();
+    let cases: usize = rows.iter().map(|r| r.cases).sum();
+    if cli.json {
+        let json = serde_json::json!({ "device": bench.name, "ops": rows, "failed": failed });
+        println!("{json:#}");
+    } else {
+        println!("\n{} passed, {failed} failed", cases - failed);
+        if cases == 0 {
+            println!("no case matches '{}'", args.filter);
+        }
+    }
+    Ok(failed == 0 && cases > 0)
+}
+
+fn print(row: &Row) {
+    let direction = format!("{:?}", row.direction).to_lowercase();
+    println!(
+        "{:24} {direction:8} {:6} {:7} {:12.2e} {:12.4} {:8.2}",
+        row.op, row.cases, row.failed, row.worst_error, row.worst_share, row.seconds
+    );
+    for failure in &row.failures {
+        println!("    {failure}");
+    }
+}
+
+fn mutate(cli: &Cli, args: &Args) -> Result<bool> {
+    if !cli.json {
+        println!("{:32} {:>8} {:>7} {:>10} {:>12} {:>8}", "shader", "mutants", "killed", "equivalent", "unexplained", "seconds");
+    }
+    let rows = mutate_shaders(&cli.device, &rooms(), &args.filter, |row| {
+        if !cli.json {
+            print_mutants(row);
+        }
+    })?;
+    if cli.json {
+        println!("{:#}", serde_json::json!({ "shaders": rows }));
+    }
+    let total = |f: fn(&MutationRow) -> usize| rows.iter().map(f).sum::<usize>();
+    let open = total(|r| r.unexplained.len());
+    if !cli.json {
+        println!(
+            "\n{} mutants: {} killed, {} equivalent with a reason, {open} unexplained",
+            total(|r| r.mutants),
+            total(|r| r.killed),
+            total(|r| r.explained.len())
+        );
+    }
+    Ok(open == 0 && !rows.is_empty())
+}
+
+fn print_mutants(row: &MutationRow) {
+    println!(
+        "{:32} {:8} {:7} {:10} {:12} {:8.1}",
+        row.shader,
+        row.mutants,
+        row.killed,
+        row.explained.len(),
+        row.unexplained.len(),
+        row.seconds
+    );
+    for key in &row.unexplained {
+        println!("{}\t{key}\t", row.shader);
+    }
+}

@@ -1,0 +1,68 @@
+//! Small mathematics that a lab needs beside the engine, in f64.
+
+/// The singular values of a real matrix of `columns` columns, the largest first, by one-sided Jacobi
+/// rotations (Hestenes 1958): columns are rotated in pairs until all are orthogonal, and their lengths are
+/// the singular values, to high relative accuracy.
+pub(super) fn singular_values(matrix: &[f64], columns: usize) -> Vec<f64> {
+    let rows = matrix.len() / columns.max(1);
+    let mut a: Vec<Vec<f64>> =
+        (0..columns).map(|j| (0..rows).map(|i| matrix[i * columns + j]).collect()).collect();
+    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(a, b)| a * b).sum::<f64>();
+    for _ in 0..60 {
+        let mut turned = false;
+        for p in 0..columns {
+            for q in p + 1..columns {
+                let (pp, qq, pq) = (dot(&a[p], &a[p]), dot(&a[q], &a[q]), dot(&a[p], &a[q]));
+                if pq.abs() <= 1e-15 * (pp * qq).sqrt() {
+                    continue;
+                }
+                turned = true;
+                let zeta = (qq - pp) / (2.0 * pq);
+                let t = zeta.signum() / (zeta.abs() + (1.0 + zeta * zeta).sqrt());
+                let c = 1.0 / (1.0 + t * t).sqrt();
+                let s = c * t;
+                let (left, right) = a.split_at_mut(q);
+                for (x, y) in left[p].iter_mut().zip(&mut right[0]) {
+                    (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
+                }
+            }
+        }
+        if !turned {
+            break;
+        }
+    }
+    let mut values: Vec<f64> = a.iter().map(|column| dot(column, column).sqrt()).collect();
+    values.sort_by(|x, y| y.total_cmp(x));
+    values
+}
+
+/// Mean and variance.
+pub(super) fn moments(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    (mean, values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n)
+}
+
+/// Σ aᵢ·bᵢ.
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The largest magnitude; NaN if there is one.
+pub(super) fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().fold(0.0, |m: f64, v| if m.is_nan() || v.is_nan() { f64::NAN } else { m.max(v.abs()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn singular_values_of_a_rotated_diagonal_matrix() {
+        let (c, s) = (0.6, 0.8);
+        // diag(3, 2) rotated from both sides.
+        let m = [c * 3.0 * c - s * 2.0 * -s, c * 3.0 * s - s * 2.0 * c, s * 3.0 * c + c * 2.0 * -s, s * 3.0 * s + c * 2.0 * c];
+        let found = singular_values(&m, 2);
+        assert!((found[0] - 3.0).abs() < 1e-12 && (found[1] - 2.0).abs() < 1e-12, "{found:?}");
+    }
+}

@@ -1,0 +1,279 @@
+//! Wrong calls, each of which must give a typed error whose text names the operation, what was given and the
+//! remedy. Nothing may panic.
+
+mod common;
+
+use gradus::data::{Batches, FashionMnist, ImageSet, idx};
+use gradus::io::Checkpoint;
+use gradus::nn::{BatchNorm, Conv2d, Init, Linear, Params};
+use gradus::ops::random::Stream;
+use gradus::ops::{Conv2dOptions, Pool2d};
+use gradus::optim::{Adam, Optimizer, Sgd};
+use gradus::{DType, Device, Error, Result, Tensor, autodiff};
+use std::path::{Path, PathBuf};
+
+/// The kind of error expected, as the variant's name.
+fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::Shape { .. } => "Shape",
+        Error::DType { .. } => "DType",
+        Error::Device { .. } => "Device",
+        Error::Axis { .. } => "Axis",
+        Error::Argument { .. } => "Argument",
+        Error::Index { .. } => "Index",
+        Error::NoGradient { .. } => "NoGradient",
+        Error::Backward { .. } => "Backward",
+        Error::NoAdapter { .. } => "NoAdapter",
+        Error::OutOfMemory { .. } => "OutOfMemory",
+        Error::Validation { .. } => "Validation",
+        Error::DeviceLost { .. } => "DeviceLost",
+        Error::Io { .. } => "Io",
+        Error::Format { .. } => "Format",
+        _ => "other",
+    }
+}
+
+type Call<'a> = (&'a str, &'a str, Box<dyn Fn() -> Result<()> + 'a>);
+
+/// Shorthand for a call whose value does not matter.
+fn call<'a, T>(expected: &'a str, given: &'a str, f: impl Fn() -> Result<T> + 'a) -> Call<'a> {
+    (expected, given, Box::new(move || f().map(|_| ())))
+}
+
+fn check(table: Vec<Call>) -> usize {
+    let count = table.len();
+    for (row, (expected, given, f)) in table.into_iter().enumerate() {
+        match f() {
+            Ok(()) => panic!("row {row} ({expected}, {given}): no error"),
+            Err(error) => {
+                let text = error.to_string();
+                assert_eq!(kind(&error), expected, "row {row}: {text}");
+                assert!(text.contains(given), "row {row}: '{given}' is not in: {text}");
+                let sentences = text.trim_end_matches('.').split(['.', ':']).filter(|s| s.trim().len() > 3).count();
+                assert!(sentences >= 3, "row {row}: names operation, input and remedy? {text}");
+            }
+        }
+    }
+    count
+}
+
+fn tensor(device: &Device, shape: &[usize]) -> Tensor {
+    Tensor::zeros(device, shape).unwrap()
+}
+
+fn labels(device: &Device, values: &[i32]) -> Tensor {
+    Tensor::from_slice(device, values, [values.len()]).unwrap()
+}
+
+fn tensors(d: &Device) -> usize {
+    let t = |shape: &[usize]| tensor(d, shape);
+    let plain = Conv2dOptions::default();
+    let stream = Stream { seed: 0, stream: 0 };
+    let double = |shape: &[usize]| Tensor::full(&Device::cpu(), DType::F64, shape, 0.0).unwrap();
+    check(vec![
+        call("Shape", "5 elements", || Tensor::from_slice(d, &[0.0f32; 5], [2, 3])),
+        call("Shape", "rank 9", || Tensor::zeros(d, [1; 9])),
+        call("Shape", "2^31", || Tensor::zeros(d, [1 << 20, 1 << 20])),
+        call("Shape", "[2, 3] and [2, 4]", || t(&[2, 3]).add(&t(&[2, 4]))),
+        call("Shape", "[3] and [4]", || t(&[3]).maximum(&t(&[4]))),
+        call("Shape", "inner dimensions differ", || t(&[64, 128]).matmul(&t(&[96, 32]))),
+        call("Shape", "at least two axes", || t(&[3]).matmul(&t(&[3, 4]))),
+        call("Shape", "bias", || t(&[2, 3]).matmul_bias(&t(&[3, 4]), &t(&[3]))),
+        call("Shape", "do not broadcast", || t(&[2, 3, 4]).matmul(&t(&[3, 4, 5]))),
+        call("Shape", "6 elements", || t(&[2, 3]).reshape([4])),
+        call("Axis", "[0, 0]", || t(&[2, 3]).permute(&[0, 0])),
+        call("Axis", "axis 2", || t(&[2, 3]).transpose(0, 2)),
+        call("Axis", "axis -3", || t(&[2, 3]).sum(&[-3], false)),
+        call("Axis", "twice", || t(&[2, 3]).sum(&[0, -2], false)),
+        call("Axis", "axis 5", || t(&[2, 3]).softmax(5)),
+        call("Axis", "axis 1", || t(&[3]).argmax(1)),
+        call("Axis", "axis 4", || t(&[2, 3]).unsqueeze(4)),
+        call("Shape", "is not one", || t(&[2, 3]).squeeze(0)),
+        call("Shape", "[2, 3] to [3, 3]", || t(&[2, 3]).broadcast_to([3, 3])),
+        call("Argument", "1..9", || t(&[2, 3]).slice(1, 1, 9)),
+        call("Argument", "by 0", || t(&[2, 3]).slice_step(1, 0, 3, 0)),
+        call("Argument", "no tensors", || Tensor::concat(&[], 0)),
+        call("Shape", "along axis 0", || Tensor::concat(&[&t(&[2, 3]), &t(&[2, 4])], 0)),
+        call("Argument", "1 amounts", || t(&[2, 3]).pad(&[(1, 1)], 0.0)),
+        call("Argument", "Pad by less", || t(&[2, 3]).pad(&[(usize::MAX, 1), (0, 0)], 0.0)),
+        call("Shape", "of [2, 3]", || t(&[2, 3]).slice_assign(&[1, 1], &t(&[2, 2]))),
+        call("Shape", "has 6 elements", || t(&[2, 3]).item()),
+        call("Shape", "no elements", || t(&[0, 3]).max(&[0], false)),
+        call("Shape", "no elements", || t(&[0, 3]).mean(&[], false)),
+        call("DType", "i32", || labels(d, &[1, 2]).exp()),
+        call("DType", "i32", || labels(d, &[1, 2]).variable()),
+        call("DType", "read as i32", || t(&[2]).to_vec::<i32>()),
+        call("DType", "f16", || t(&[2]).to_dtype(DType::F16)),
+        call("DType", "i32", || Tensor::concat(&[&t(&[2]), &labels(d, &[1, 2])], 0)),
+        call("Shape", "[O, C/groups, kh, kw]", || t(&[1, 2, 5]).conv2d(&t(&[3, 2, 3, 3]), None, plain)),
+        call("Shape", "groups", || t(&[1, 4, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), None, plain)),
+        call("Shape", "larger than the padded image", || t(&[1, 2, 2, 2]).conv2d(&t(&[3, 2, 3, 3]), None, plain)),
+        call("Argument", "at least one", || t(&[1, 2, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), None, plain.stride([0, 1]))),
+        call("Shape", "bias", || t(&[1, 2, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), Some(&t(&[2])), plain)),
+        call("Argument", "max_pool2d", || t(&[1, 2, 5, 5]).max_pool2d(Pool2d::new([2, 2]).padding([2, 2]))),
+        call("Argument", "avg_pool2d", || t(&[1, 2, 5, 5]).avg_pool2d(Pool2d::new([2, 2]).stride([0, 1]), true)),
+        call("Shape", "max_pool2d", || t(&[1, 2, 5]).max_pool2d(Pool2d::new([2, 2]))),
+        call("Index", "10", || t(&[2, 10]).cross_entropy(&labels(d, &[3, 10]))),
+        call("Index", "-1", || t(&[2, 10]).cross_entropy(&labels(d, &[-1, 0]))),
+        call("Shape", "cross_entropy", || t(&[2, 10]).cross_entropy(&labels(d, &[1, 2, 3]))),
+        call("DType", "f32", || t(&[2, 10]).cross_entropy(&t(&[2]))),
+        call("Index", "5", || t(&[5, 2]).embedding(&labels(d, &[0, 5]))),
+        call("Index", "7", || t(&[5, 2]).index_select(1, &labels(d, &[7]))),
+        call("Axis", "axis 2", || t(&[5, 2]).index_select(2, &labels(d, &[0]))),
+        call("Shape", "batch_norm", || t(&[4, 3]).batch_norm(&t(&[2]), &t(&[3]), 1e-5)),
+        call("Argument", "batch_norm", || t(&[4, 3]).batch_norm(&t(&[3]), &t(&[3]), -1.0)),
+        call("Shape", "batch_norm", || t(&[1, 3]).batch_norm(&t(&[3]), &t(&[3]), 1e-5)),
+        call("Argument", "bernoulli", || Tensor::bernoulli(d, [3], 1.5, stream)),
+        call("NoGradient", "any variable", || t(&[]).backward()),
+        call("Shape", "gradient is that of a scalar", || t(&[2]).variable()?.backward()),
+        call("NoGradient", "not part of the graph", || t(&[]).variable()?.grad(&[&t(&[])])),
+        call("Shape", "cotangent", || t(&[2]).variable()?.exp()?.pull_back(&t(&[3]), &[])),
+        call("Shape", "directions", || autodiff::jvp(|x| x[0].exp(), &[&t(&[2])], &[])),
+        call("DType", "f64", || t(&[2]).to_device(&Device::cpu())?.add(&double(&[2]))),
+    ])
+}
+
+#[test]
+fn wrong_calls_of_tensors_on_the_cpu() {
+    assert!(tensors(&Device::cpu()) >= 55);
+}
+
+#[test]
+fn wrong_calls_of_tensors_on_an_adapter() {
+    assert!(tensors(&common::gpu()) >= 55);
+}
+
+#[test]
+fn devices_that_differ_or_do_not_exist() {
+    let (cpu, gpu) = (Device::cpu(), common::gpu());
+    let other = Device::select(&common::adapter()).unwrap();
+    let huge = [1 << 30];
+    check(vec![
+        call("Device", "add", || tensor(&cpu, &[2]).add(&tensor(&gpu, &[2]))),
+        call("Device", "matmul", || tensor(&gpu, &[2, 2]).matmul(&tensor(&cpu, &[2, 2]))),
+        call("Device", "one tensor is on", || tensor(&gpu, &[2, 2]).matmul(&tensor(&other, &[2, 2]))),
+        call("Device", "concat", || Tensor::concat(&[&tensor(&gpu, &[2]), &tensor(&cpu, &[2])], 0)),
+        call("DType", "f64", || Tensor::full(&gpu, DType::F64, [2], 0.0)),
+        call("NoAdapter", "no such device", || Device::select("no such device")),
+        call("NoAdapter", "'99'", || Device::select("99")),
+        call("OutOfMemory", "bytes", || tensor(&gpu, &huge).add_scalar(1.0)?.finish()),
+    ]);
+}
+
+#[test]
+fn layers_optimisers_and_initialisers() {
+    let d = Device::cpu();
+    let params = || Params::new(&d, 0);
+    let x = |shape: &[usize]| tensor(&d, shape);
+    check(vec![
+        call("Argument", "weight", || {
+            let p = params();
+            Linear::new(&p.at("a"), 2, 3)?;
+            Linear::new(&p.at("a"), 2, 3)
+        }),
+        call("Shape", "matmul", || Linear::new(&params().at("a"), 2, 3)?.forward(&x(&[4, 5]))),
+        call("Argument", "groups", || {
+            Conv2d::new(&params().at("a"), 3, 4, [3, 3], Conv2dOptions::default().groups(2))
+        }),
+        call("Shape", "batch_norm", || {
+            BatchNorm::new(&params().at("a"), 3)?.forward(&x(&[4, 5]), gradus::nn::Mode::Train)
+        }),
+        call("Argument", "lr", || Adam::new(&params(), f64::NAN)),
+        call("Argument", "lr", || Sgd::new(&params(), -1.0)),
+        call("NoGradient", "gradient", || {
+            let p = params();
+            p.parameter("x", [1], Init::Ones)?;
+            let foreign = x(&[]).variable()?.exp()?.backward()?;
+            Sgd::new(&p, 0.1)?.step(&foreign)
+        }),
+        call("Argument", "no such", || params().get("no such")),
+        call("Argument", "chapter", || {
+            gradus::labs::run("no chapter", &d, &Default::default(), &|_, _, _| {})
+        }),
+    ]);
+}
+
+/// A folder of this test's own, removed at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("gradus-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        std::fs::write(self.0.join(name), bytes).unwrap();
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn files_that_are_missing_cut_off_corrupt_or_of_something_else() {
+    let folder = Folder::new("files");
+    let d = Device::cpu();
+    let model = |width: usize| {
+        let p = Params::new(&d, 0);
+        Linear::new(&p.at("layer"), 2, width).map(|_| p)
+    };
+    let good = folder.0.join("good.safetensors");
+    model(3).unwrap().save(&good).unwrap();
+    let bytes = std::fs::read(&good).unwrap();
+    let cut = folder.write("cut.safetensors", &bytes[..bytes.len() - 5]);
+    let noise = folder.write("noise.safetensors", &[0xff; 64]);
+    let empty = folder.write("empty.safetensors", &[]);
+    let mut header = bytes.clone();
+    header[12] = b'!';
+    let header = folder.write("header.safetensors", &header);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/fashion-mnist/t10k-labels-idx1-ubyte.gz");
+    let packed = std::fs::read(source).unwrap();
+    let truncated = folder.write("truncated.gz", &packed[..packed.len() / 2]);
+    let not_idx = folder.write("not-idx", b"hello, I am a text file and not a picture");
+    let absent = folder.0.join("absent");
+    let blocked = folder.write("a-file", b"");
+    let load = |path: &Path, width| model(width)?.load(path);
+    check(vec![
+        call("Io", "absent", || load(&absent, 3)),
+        call("Format", "cut.safetensors", || load(&cut, 3)),
+        call("Format", "noise.safetensors", || load(&noise, 3)),
+        call("Format", "empty.safetensors", || load(&empty, 3)),
+        call("Format", "header.safetensors", || load(&header, 3)),
+        call("Format", "layer.weight", || load(&good, 4)),
+        call("Format", "good.safetensors", || Checkpoint::load(&good, &model(3)?, None)),
+        call("Format", "good.safetensors", || {
+            let p = model(3)?;
+            Linear::new(&p.at("second"), 2, 2)?;
+            p.load(&good)
+        }),
+        call("Io", "a-file", || model(3)?.save(blocked.join("inside.safetensors"))),
+        call("Io", "absent", || idx::read(&absent)),
+        call("Format", "truncated.gz", || idx::read(&truncated)),
+        call("Format", "not-idx", || idx::read(&not_idx)),
+        call("Io", "train-images", || FashionMnist::from_dir(&folder.0)),
+        call("Shape", "pixels", || ImageSet::new(vec![0; 5], vec![0], 2, 2)),
+        call("Argument", "batch", || Batches::new(10, 0, 0)),
+    ]);
+    // Nothing was lost: what loads after a failure is what was saved.
+    let p = model(3).unwrap();
+    let before = p.get("layer.weight").unwrap().get().to_vec::<f32>().unwrap();
+    assert!(p.load(&cut).is_err());
+    assert_eq!(p.get("layer.weight").unwrap().get().to_vec::<f32>().unwrap(), before);
+}
+
+#[test]
+fn a_lost_device_is_an_error_and_a_new_one_works() {
+    let gpu = common::gpu();
+    let x = Tensor::ones(&gpu, [4]).unwrap().add_scalar(1.0).unwrap();
+    gpu.destroy();
+    let error = x.to_vec::<f32>().unwrap_err();
+    assert!(matches!(kind(&error), "DeviceLost" | "Validation"), "{error}");
+    let again = common::gpu();
+    assert_eq!(Tensor::ones(&again, [2]).unwrap().to_vec::<f32>().unwrap(), [1.0, 1.0]);
+}

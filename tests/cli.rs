@@ -1,0 +1,58 @@
+//! The command line as a person or a script uses it.
+
+mod common;
+
+use std::process::{Command, Output};
+
+fn gradus(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_gradus")).args(args).output().unwrap()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
+        panic!("{e} in {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+#[test]
+fn info_lists_the_adapters_and_says_which_it_would_use() {
+    let all = json(&gradus(&["info", "--json"]));
+    assert!(!all["adapters"].as_array().unwrap().is_empty(), "no adapter: run scripts/test.sh");
+    assert!(all["chosen"].is_string());
+    let cpu = json(&gradus(&["info", "--json", "--device", "cpu"]));
+    assert_eq!(cpu["chosen"], "CPU reference");
+    assert!(String::from_utf8_lossy(&gradus(&["info"]).stdout).contains("chosen:"));
+}
+
+#[test]
+fn verify_prints_a_row_for_each_operation_and_way() {
+    let device = common::adapter();
+    let output = gradus(&["verify", "reshape", "--json", "--device", &device]);
+    assert!(output.status.success());
+    let rows = json(&output);
+    assert_eq!(rows["failed"], 0);
+    let ways: Vec<&str> = rows["ops"].as_array().unwrap().iter().map(|r| r["direction"].as_str().unwrap()).collect();
+    assert_eq!(ways, ["forward", "vjp", "jvp"]);
+    assert!(!gradus(&["verify", "no case is called so", "--device", "cpu"]).status.success());
+}
+
+#[test]
+fn what_cannot_be_done_is_said_and_exits_with_an_error() {
+    let blocked = std::env::temp_dir().join(format!("gradus-cli-{}", std::process::id()));
+    std::fs::write(&blocked, b"a file, not a folder").unwrap();
+    let inside = blocked.join("report");
+    for (args, expected) in [
+        (vec!["verify", "--device", "no such adapter"], "no such adapter"),
+        (vec!["lab", "--device", "99"], "there "),
+        (vec!["lab", "alchemy", "--device", "cpu"], "Chapters: all, convolution"),
+        (vec!["lab", "--device", "cpu", "--out", inside.to_str().unwrap()], "--out"),
+        (vec!["lab", "--device", "cpu", "--data", "/nonexistent"], "/nonexistent"),
+        (vec!["verify", "--mutate", "--device", "cpu"], "--device"),
+    ] {
+        let output = gradus(&args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {text}");
+        assert!(text.contains("gradus: ") && text.contains(expected), "{args:?}: {text}");
+    }
+    let _ = std::fs::remove_file(blocked);
+}
