@@ -159,6 +159,25 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
 
 /// [`apply`], with the device given.
 pub fn create<O: Op>(op: O, device: &Device, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let outputs = run(&op, device, inputs, &[])?;
+    Ok(autodiff::record(op, inputs, outputs))
+}
+
+/// [`apply`] outside the graph of derivatives. Output `o` takes the buffer `over[o]`, if there is one; where
+/// it is that of an input, the plan finds it on both sides and lets the kernel write in place.
+pub(crate) fn update<O: Op>(op: &O, inputs: &[&Tensor], over: &[Option<Arc<Buffer>>]) -> Result<Vec<Tensor>> {
+    match inputs.first() {
+        Some(first) => run(op, first.device(), inputs, over),
+        None => Err(Error::argument(op.name(), "no inputs", "Give what is to be updated.")),
+    }
+}
+
+fn run<O: Op>(
+    op: &O,
+    device: &Device,
+    inputs: &[&Tensor],
+    over: &[Option<Arc<Buffer>>],
+) -> Result<Vec<Tensor>> {
     let name = op.name();
     for input in inputs {
         device.check_same(name, input.device())?;
@@ -170,16 +189,15 @@ pub fn create<O: Op>(op: O, device: &Device, inputs: &[&Tensor]) -> Result<Vec<T
         Kind::Cpu => {
             let float = metas.iter().chain(&outputs).map(|m| m.dtype).find(|d| d.is_float());
             match float.unwrap_or(DType::F32) {
-                DType::F32 => on_cpu::<f32, O>(&op, inputs, &outputs)?,
-                DType::F64 => on_cpu::<f64, O>(&op, inputs, &outputs)?,
-                DType::Bounded => on_cpu::<Bounded, O>(&op, inputs, &outputs)?,
+                DType::F32 => on_cpu::<f32, O>(op, inputs, &outputs)?,
+                DType::F64 => on_cpu::<f64, O>(op, inputs, &outputs)?,
+                DType::Bounded => on_cpu::<Bounded, O>(op, inputs, &outputs)?,
                 other => return Err(unsupported(name, other, device)),
             }
         }
-        Kind::Gpu(gpu) => on_gpu(gpu, &op, inputs, &outputs)?,
+        Kind::Gpu(gpu) => on_gpu(gpu, op, inputs, &outputs, over)?,
     };
-    let tensors = outputs.iter().zip(values).map(|(meta, view)| Tensor::ready(device, *meta, view)).collect();
-    Ok(autodiff::record(op, inputs, tensors))
+    Ok(outputs.iter().zip(values).map(|(meta, view)| Tensor::ready(device, *meta, view)).collect())
 }
 
 /// All floating-point inputs must have one type: the library never converts behind the caller's back.
@@ -237,7 +255,13 @@ fn on_cpu<R: StoredReal, O: Op>(op: &O, inputs: &[&Tensor], outputs: &[Meta]) ->
         .collect())
 }
 
-fn on_gpu<O: Op>(gpu: &Gpu, op: &O, inputs: &[&Tensor], outputs: &[Meta]) -> Result<Vec<View>> {
+fn on_gpu<O: Op>(
+    gpu: &Gpu,
+    op: &O,
+    inputs: &[&Tensor],
+    outputs: &[Meta],
+    over: &[Option<Arc<Buffer>>],
+) -> Result<Vec<View>> {
     let name = op.name();
     let args: Result<Vec<GpuView>> = inputs
         .iter()
@@ -251,11 +275,15 @@ fn on_gpu<O: Op>(gpu: &Gpu, op: &O, inputs: &[&Tensor], outputs: &[Meta]) -> Res
         .collect();
     let results: Result<Vec<GpuView>> = outputs
         .iter()
-        .map(|meta| {
+        .enumerate()
+        .map(|(o, meta)| {
             if !matches!(meta.dtype, DType::F32 | DType::I32) {
                 return Err(Error::dtype(name, format!("{} on a GPU", meta.dtype), "Use f32 there."));
             }
-            let buffer = gpu.buffer(name, 4 * meta.shape.count() as u64)?;
+            let buffer = match over.get(o) {
+                Some(Some(given)) => given.clone(),
+                _ => gpu.buffer(name, 4 * meta.shape.count() as u64)?,
+            };
             Ok(GpuView { buffer, layout: Layout::contiguous(meta.shape) })
         })
         .collect();

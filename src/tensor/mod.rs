@@ -213,6 +213,17 @@ impl Tensor {
         if layout.is_contiguous() && layout.offset == 0 { Ok(self.clone()) } else { cast::copy(self) }
     }
 
+    /// The GPU buffer, if the tensor is there, fills it densely, and nobody else can see it: what a kernel
+    /// may write over.
+    pub(crate) fn sole_buffer(&mut self) -> Option<Arc<Buffer>> {
+        let Value { meta, state, .. } = Arc::get_mut(&mut self.value)?;
+        let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let State::Ready(View { storage: Storage::Gpu(buffer), layout }) = state else { return None };
+        let dense = *layout == Layout::contiguous(meta.shape);
+        let whole = buffer.bytes() == (4 * meta.shape.count() as u64).max(4);
+        (dense && whole && Arc::strong_count(buffer) == 1).then(|| buffer.clone())
+    }
+
     /// A copy without strides or sharing, where there were any. The gradient passes through.
     pub fn contiguous(&self) -> Result<Tensor> {
         let dense = self.dense()?;
