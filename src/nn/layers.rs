@@ -1,0 +1,247 @@
+//! Layers with parameters: plain structs with one `forward`.
+
+use super::init::Init;
+use super::module::{Mode, Module};
+use super::params::{Parameter, Params};
+use crate::error::{Error, Result};
+use crate::formula::Formula;
+use crate::ops::conv::Conv2dOptions;
+use crate::tensor::Tensor;
+
+/// What the weight and bias of a layer start as.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerInit {
+    /// The weight.
+    pub weight: Init,
+    /// Whether there is a bias.
+    pub bias: bool,
+    /// The bias; `None` for PyTorch's, uniform in ±1/√fan_in.
+    pub bias_init: Option<Init>,
+}
+
+impl Default for LayerInit {
+    /// As PyTorch starts them: weight and bias uniform in ±1/√fan_in.
+    fn default() -> Self {
+        LayerInit { weight: Init::torch_weight(), bias: true, bias_init: None }
+    }
+}
+
+impl LayerInit {
+    /// PyTorch's weight, and no bias: before a batch norm, which has one of its own.
+    pub fn without_bias() -> Self {
+        LayerInit { bias: false, ..LayerInit::default() }
+    }
+
+    fn define(&self, params: &Params, shape: &[usize]) -> Result<(Parameter, Option<Parameter>)> {
+        let weight = params.parameter("weight", shape, self.weight)?;
+        if !self.bias {
+            return Ok((weight, None));
+        }
+        let bound = 1.0 / (Init::fans(shape)?.0.max(1) as f64).sqrt();
+        let init = self.bias_init.unwrap_or(Init::Uniform { low: -bound, high: bound });
+        Ok((weight, Some(params.parameter("bias", [shape[0]], init)?)))
+    }
+}
+
+/// An affine map of the last axis: y = x·Wᵀ + b.
+///
+/// x `[.., in]` → y `[.., out]`, with `weight` `[out, in]` and `bias` `[out]`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// W, `[out, in]`.
+    pub weight: Parameter,
+    /// b, `[out]`.
+    pub bias: Option<Parameter>,
+}
+
+impl Linear {
+    /// From `inputs` to `outputs` features, started as PyTorch does.
+    pub fn new(params: &Params, inputs: usize, outputs: usize) -> Result<Self> {
+        Linear::with(params, inputs, outputs, LayerInit::default())
+    }
+
+    /// From `inputs` to `outputs` features, started as `init` says.
+    pub fn with(params: &Params, inputs: usize, outputs: usize, init: LayerInit) -> Result<Self> {
+        let (weight, bias) = init.define(params, &[outputs, inputs])?;
+        Ok(Linear { weight, bias })
+    }
+
+    /// y = x·Wᵀ + b, in one kernel.
+    ///
+    /// Errors: [`Error::Shape`] if the last axis does not have `in` elements or there are fewer than two.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let weight = self.weight.get().t()?;
+        match &self.bias {
+            Some(bias) => x.matmul_bias(&weight, &bias.get()),
+            None => x.matmul(&weight),
+        }
+    }
+}
+
+impl Module for Linear {
+    fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
+        Linear::forward(self, x)
+    }
+}
+
+/// A convolution (cross-correlation) over images, with a bias for each output channel.
+///
+/// x `[N, in, H, W]` → y `[N, out, H', W']`, with `weight` `[out, in / groups, kh, kw]` and `bias` `[out]`.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    /// The kernels, `[out, in / groups, kh, kw]`.
+    pub weight: Parameter,
+    /// One number for each output channel.
+    pub bias: Option<Parameter>,
+    /// Stride, padding, dilation and groups.
+    pub options: Conv2dOptions,
+}
+
+impl Conv2d {
+    /// From `inputs` to `outputs` channels, started as PyTorch does.
+    ///
+    /// Errors: [`Error::Argument`] if the groups do not divide the channels.
+    pub fn new(
+        params: &Params,
+        inputs: usize,
+        outputs: usize,
+        kernel: [usize; 2],
+        options: Conv2dOptions,
+    ) -> Result<Self> {
+        Conv2d::with(params, inputs, outputs, kernel, options, LayerInit::default())
+    }
+
+    /// From `inputs` to `outputs` channels, started as `init` says.
+    pub fn with(
+        params: &Params,
+        inputs: usize,
+        outputs: usize,
+        kernel: [usize; 2],
+        options: Conv2dOptions,
+        init: LayerInit,
+    ) -> Result<Self> {
+        let groups = options.groups;
+        if groups == 0 || !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
+            return Err(Error::argument(
+                "conv2d",
+                format!("{groups} groups for {inputs} input and {outputs} output channels"),
+                "The number of groups divides both.",
+            ));
+        }
+        let (weight, bias) = init.define(params, &[outputs, inputs / groups, kernel[0], kernel[1]])?;
+        Ok(Conv2d { weight, bias, options })
+    }
+
+    /// The convolution of x with the kernels, plus the bias.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let bias = self.bias.as_ref().map(Parameter::get);
+        x.conv2d(&self.weight.get(), bias.as_ref(), self.options)
+    }
+}
+
+impl Module for Conv2d {
+    fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
+        Conv2d::forward(self, x)
+    }
+}
+
+/// How a batch norm computes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchNormOptions {
+    /// How much of a running statistic each batch replaces.
+    pub momentum: f64,
+    /// Added to the variance before the square root.
+    pub eps: f64,
+}
+
+impl Default for BatchNormOptions {
+    /// Momentum 0.1, eps 1e-5.
+    fn default() -> Self {
+        BatchNormOptions { momentum: 0.1, eps: 1e-5 }
+    }
+}
+
+/// Batch normalisation of the channels: y = γ·(x − μ)/√(σ² + ε) + β, for x `[N, C, ..]`.
+///
+/// To learn, μ and σ² are mean and variance of each channel over the batch, and the running ones move
+/// towards them: r ← (1 − momentum)·r + momentum·s, with the unbiased variance, as in PyTorch. To judge,
+/// they are the running ones. Ioffe and Szegedy 2015, arXiv:1502.03167.
+#[derive(Clone, Debug)]
+pub struct BatchNorm {
+    /// γ, `[C]`, at first ones.
+    pub gamma: Parameter,
+    /// β, `[C]`, at first zeros.
+    pub beta: Parameter,
+    /// The running mean, `[C]`, at first zeros; a buffer.
+    pub running_mean: Parameter,
+    /// The running variance, `[C]`, at first ones; a buffer.
+    pub running_var: Parameter,
+    /// Momentum and ε.
+    pub options: BatchNormOptions,
+}
+
+impl BatchNorm {
+    /// For `channels` channels. The parameters are called `weight` and `bias`, as in PyTorch.
+    pub fn new(params: &Params, channels: usize) -> Result<Self> {
+        BatchNorm::with(params, channels, BatchNormOptions::default())
+    }
+
+    /// For `channels` channels, computing as the options say.
+    ///
+    /// Errors: [`Error::Argument`] for a momentum outside [0, 1] or an ε that is not positive.
+    pub fn with(params: &Params, channels: usize, options: BatchNormOptions) -> Result<Self> {
+        let BatchNormOptions { momentum, eps } = options;
+        if !((0.0..=1.0).contains(&momentum) && eps > 0.0 && eps.is_finite()) {
+            return Err(Error::argument(
+                "batch_norm",
+                format!("momentum {momentum}, eps {eps}"),
+                "Momentum lies in [0, 1], eps is positive.",
+            ));
+        }
+        Ok(BatchNorm {
+            gamma: params.parameter("weight", [channels], Init::Ones)?,
+            beta: params.parameter("bias", [channels], Init::Zeros)?,
+            running_mean: params.buffer("running_mean", [channels], Init::Zeros)?,
+            running_var: params.buffer("running_var", [channels], Init::Ones)?,
+            options,
+        })
+    }
+
+    /// The normalised x. Every pass to learn moves the running statistics, those inside `jvp` and `hvp` too.
+    ///
+    /// Errors: [`Error::Shape`] if x does not have the channels, or to learn from one value a channel,
+    /// which has no variance.
+    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let (gamma, beta, eps) = (self.gamma.get(), self.beta.get(), self.options.eps);
+        let (mean, var) = (self.running_mean.get(), self.running_var.get());
+        if mode == Mode::Eval {
+            return x.batch_norm_inference(&gamma, &beta, &mean, &var, eps);
+        }
+        let count = x.count().checked_div(gamma.count()).unwrap_or(0);
+        if count < 2 {
+            return Err(Error::shape(
+                "batch_norm",
+                format!("{} has {count} values a channel to take a variance of", x.describe()),
+                "Train on larger batches, or use Mode::Eval.",
+            ));
+        }
+        let out = x.batch_norm(&gamma, &beta, eps)?;
+        self.follow(&self.running_mean, &mean, &out.mean, 1.0)?;
+        self.follow(&self.running_var, &var, &out.var, count as f64 / (count - 1) as f64)?;
+        Ok(out.y)
+    }
+
+    /// running ← (1 − momentum)·old + momentum·scale·new
+    fn follow(&self, running: &Parameter, old: &Tensor, new: &Tensor, scale: f64) -> Result<()> {
+        let momentum = self.options.momentum;
+        running.set(&Tensor::map([old, &new.detach()], |[old, new]| {
+            old * Formula::scalar(1.0 - momentum) + new * Formula::scalar(momentum * scale)
+        })?)
+    }
+}
+
+impl Module for BatchNorm {
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        BatchNorm::forward(self, x, mode)
+    }
+}

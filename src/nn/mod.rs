@@ -1,0 +1,44 @@
+//! Networks: named parameters, how they start, and the layers that use them.
+//!
+//! [`Params`] keeps every learned number of a model under a dotted path. A layer is a plain struct that
+//! registers what it needs when it is built, and computes with it in one `forward`; a model is whatever
+//! struct or [`Sequential`] holds its layers. Nothing is derived and nothing is global: what a parameter
+//! starts as is a function of the seed and its path, so adding a layer leaves the others as they were.
+//!
+//! ```
+//! use gradus::nn::{Linear, Mode, Module, Params, Sequential};
+//! use gradus::optim::{Adam, Optimizer};
+//! use gradus::{Device, Tensor};
+//! # fn main() -> gradus::Result<()> {
+//! let device = Device::cpu();
+//! let params = Params::new(&device, 7);
+//! let model = Sequential::new()
+//!     .add(Linear::new(&params.at("hidden"), 2, 16)?)
+//!     .then(|x| x.tanh())
+//!     .add(Linear::new(&params.at("output"), 16, 1)?);
+//! assert_eq!(params.count(), 2 * 16 + 16 + 16 + 1);
+//!
+//! let x = Tensor::from_slice(&device, &[0.0f32, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0], [4, 2])?;
+//! let y = Tensor::from_slice(&device, &[0.0f32, 1.0, 1.0, 0.0], [4, 1])?;
+//! let mut adam = Adam::new(&params, 0.03)?;
+//! let mut last = f64::INFINITY;
+//! for _ in 0..300 {
+//!     let loss = model.forward(&x, Mode::Train)?.sub(&y)?.square()?.mean(&[], false)?;
+//!     adam.step(&loss.backward()?)?;
+//!     last = loss.item()?;
+//! }
+//! assert!(last < 0.01, "exclusive or is learned: {last}");
+//! # Ok(())
+//! # }
+//! ```
+
+mod init;
+mod layers;
+mod module;
+mod params;
+
+pub use init::{Fan, Init, Nonlinearity};
+pub use layers::{BatchNorm, BatchNormOptions, Conv2d, LayerInit, Linear};
+pub use module::{Mode, Module, Sequential};
+pub(crate) use params::RESERVED;
+pub use params::{Parameter, Params};

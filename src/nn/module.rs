@@ -1,0 +1,74 @@
+//! What layers have in common, and layers one behind the other.
+
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// What a pass is for. Batch norm and dropout compute differently in the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// To learn: statistics of the batch, and running ones updated.
+    Train,
+    /// To judge or to use: running statistics, nothing changes.
+    Eval,
+}
+
+/// A function of a tensor, with parameters or without. Layers are modules, and so are functions from
+/// `&Tensor` to `Result<Tensor>`.
+pub trait Module: Send + Sync {
+    /// The output for an input.
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor>;
+}
+
+impl<F: Fn(&Tensor) -> Result<Tensor> + Send + Sync> Module for F {
+    fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
+        self(x)
+    }
+}
+
+/// Modules one behind the other.
+///
+/// ```
+/// use gradus::nn::{Linear, Mode, Module, Params, Sequential};
+/// use gradus::{Device, Tensor};
+/// # fn main() -> gradus::Result<()> {
+/// let params = Params::new(&Device::cpu(), 1);
+/// let model = Sequential::new()
+///     .then(|x| x.flatten(1))
+///     .add(Linear::new(&params.at("hidden"), 28 * 28, 32)?)
+///     .add(Tensor::relu)
+///     .add(Linear::new(&params.at("output"), 32, 10)?);
+/// let logits = model.forward(&Tensor::zeros(&Device::cpu(), [5, 28, 28])?, Mode::Eval)?;
+/// assert_eq!(**logits.shape(), [5, 10]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+pub struct Sequential(Vec<Box<dyn Module>>);
+
+impl Sequential {
+    /// Nothing: the identity.
+    pub fn new() -> Self {
+        Sequential::default()
+    }
+
+    /// Puts a module behind what there is.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "a chain reads as add(…).add(…), nobody writes it with +"
+    )]
+    pub fn add(mut self, module: impl Module + 'static) -> Self {
+        self.0.push(Box::new(module));
+        self
+    }
+
+    /// [`add`](Self::add) for a closure, whose argument's type it lets the compiler infer.
+    pub fn then(self, function: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static) -> Self {
+        self.add(function)
+    }
+}
+
+impl Module for Sequential {
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.0.iter().try_fold(x.clone(), |x, module| module.forward(&x, mode))
+    }
+}

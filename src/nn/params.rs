@@ -1,0 +1,305 @@
+//! Named parameters, and the cells they live in.
+
+use super::init::Init;
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::op::Meta;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use crate::verify::from_f64;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// The first part of a path that checkpoints keep for the state of the optimiser.
+pub(crate) const RESERVED: &str = "optim";
+
+/// The parameters of a model, in the order of their definition.
+///
+/// Cloning and [`at`](Self::at) share them: a handle sees what lies under its path, so that
+/// `Adam::new(&params.at("head"), 1e-3)` trains the head alone and `params.at("encoder").load(file)` fills
+/// the encoder alone.
+#[derive(Clone)]
+pub struct Params {
+    store: Arc<Store>,
+    path: String,
+}
+
+struct Store {
+    device: Device,
+    dtype: DType,
+    seed: u64,
+    cells: RwLock<Vec<Parameter>>,
+}
+
+impl Params {
+    /// No parameters yet, f32. The seed and a parameter's path decide what it starts as: the same bits on
+    /// every device, in whatever order layers are built.
+    pub fn new(device: &Device, seed: u64) -> Self {
+        let store = Store { device: device.clone(), dtype: DType::F32, seed, cells: RwLock::default() };
+        Params { store: Arc::new(store), path: String::new() }
+    }
+
+    /// No parameters yet, of type f64, on the CPU device: for reference runs. They start as those of f32
+    /// do, before rounding.
+    pub fn new_f64(seed: u64) -> Self {
+        let store = Store { device: Device::cpu(), dtype: DType::F64, seed, cells: RwLock::default() };
+        Params { store: Arc::new(store), path: String::new() }
+    }
+
+    /// The handle of a part: what is defined through it lies under `name`, after a dot.
+    pub fn at(&self, name: impl fmt::Display) -> Params {
+        Params { store: self.store.clone(), path: self.join(&name.to_string()) }
+    }
+
+    fn join(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// Defines a trained parameter.
+    ///
+    /// Errors: [`Error::Argument`] for a path that is taken or is none (letters, digits, `_` and `-`, in
+    /// parts separated by dots, the first not `optim`); whatever `init` says of the shape.
+    pub fn parameter(&self, name: &str, shape: impl AsRef<[usize]>, init: Init) -> Result<Parameter> {
+        self.define(name, shape.as_ref(), init, true)
+    }
+
+    /// Defines a buffer: saved with the model and not trained, like the running mean of a batch norm.
+    ///
+    /// Errors: those of [`parameter`](Self::parameter).
+    pub fn buffer(&self, name: &str, shape: impl AsRef<[usize]>, init: Init) -> Result<Parameter> {
+        self.define(name, shape.as_ref(), init, false)
+    }
+
+    fn define(&self, name: &str, shape: &[usize], init: Init, trainable: bool) -> Result<Parameter> {
+        let (path, shape) = (self.join(name), Shape::new(shape)?);
+        check_path(&path)?;
+        let data = init.sample(&shape, self.store.seed, &path)?;
+        let value = from_f64(&self.store.device, self.store.dtype, &data, shape)?;
+        let value = if trainable { value.variable()? } else { value };
+        let parameter = Parameter(Arc::new(Cell { path, trainable, value: RwLock::new(value) }));
+        let mut cells = self.store.cells.write().unwrap_or_else(PoisonError::into_inner);
+        if cells.iter().any(|known| known.path() == parameter.path()) {
+            return Err(Error::argument(
+                "params",
+                format!("`{}` is defined twice", parameter.path()),
+                "Give each layer a path of its own with `params.at(name)`.",
+            ));
+        }
+        cells.push(parameter.clone());
+        Ok(parameter)
+    }
+
+    /// All parameters and buffers under this handle's path, in the order of definition.
+    pub fn all(&self) -> Vec<Parameter> {
+        let cells = self.store.cells.read().unwrap_or_else(PoisonError::into_inner);
+        cells.iter().filter(|p| self.covers(p.path())).cloned().collect()
+    }
+
+    /// Whether a path lies under this handle's.
+    pub(crate) fn covers(&self, path: &str) -> bool {
+        let rest = path.strip_prefix(self.path.as_str());
+        self.path.is_empty() || rest.is_some_and(|rest| rest.starts_with('.'))
+    }
+
+    /// The parameters that are trained.
+    pub fn trainable(&self) -> Vec<Parameter> {
+        self.all().into_iter().filter(Parameter::is_trainable).collect()
+    }
+
+    /// Those that are not.
+    pub fn buffers(&self) -> Vec<Parameter> {
+        self.all().into_iter().filter(|p| !p.is_trainable()).collect()
+    }
+
+    /// The parameter or buffer `name` under this handle's path.
+    ///
+    /// Errors: [`Error::Argument`] if there is none.
+    pub fn get(&self, name: &str) -> Result<Parameter> {
+        let path = self.join(name);
+        self.all().into_iter().find(|p| p.path() == path).ok_or_else(|| {
+            Error::argument("params", format!("no `{path}`"), "Print the Params to see what there is.")
+        })
+    }
+
+    /// How many numbers are trained.
+    pub fn count(&self) -> usize {
+        self.trainable().iter().map(Parameter::count).sum()
+    }
+
+    /// Runs `body` while the trained parameters, in order, read as `values`, which keep their place in the
+    /// graph: the model as a function of its parameters, for `jvp`, `hvp` and Jacobians. What the
+    /// parameters were before comes back afterwards, whatever happens.
+    ///
+    /// ```
+    /// use gradus::{Device, autodiff, nn::{Linear, Params}};
+    /// # fn main() -> gradus::Result<()> {
+    /// let params = Params::new(&Device::cpu(), 0);
+    /// let layer = Linear::new(&params, 3, 1)?;
+    /// let x = gradus::Tensor::ones(&Device::cpu(), [4, 3])?;
+    /// let now: Vec<_> = params.trainable().iter().map(|p| p.get()).collect();
+    /// let ones: Vec<_> = now.iter().map(|p| p.full_like(1.0)).collect::<gradus::Result<_>>()?;
+    /// let product = autodiff::hvp(
+    ///     |values| params.with(values, || layer.forward(&x)?.square()?.sum(&[], false)),
+    ///     &now.iter().collect::<Vec<_>>(),
+    ///     &ones.iter().collect::<Vec<_>>(),
+    /// )?;
+    /// assert_eq!(product[0].to_vec::<f32>()?, [32.0; 3]); // 2 Σ x xᵀ(1, 1, 1) + 2 Σ x
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Errors: [`Error::Shape`], [`Error::DType`], [`Error::Device`] if the values are not like the
+    /// parameters; those of `body`.
+    pub fn with<T>(&self, values: &[Tensor], body: impl FnOnce() -> Result<T>) -> Result<T> {
+        let parameters = self.trainable();
+        if parameters.len() != values.len() {
+            return Err(Error::shape(
+                "params",
+                format!("{} values for {} parameters", values.len(), parameters.len()),
+                "Give one value for each of `trainable()`, in that order.",
+            ));
+        }
+        parameters.iter().zip(values).try_for_each(|(p, value)| p.check(value))?;
+        let swapped = parameters.iter().zip(values).map(|(p, v)| (p, p.replace(v.clone()))).collect();
+        let _back = Back(swapped);
+        body()
+    }
+
+    /// The device the parameters live on.
+    pub fn device(&self) -> &Device {
+        &self.store.device
+    }
+
+    /// The type of the parameters.
+    pub fn dtype(&self) -> DType {
+        self.store.dtype
+    }
+
+    /// The seed of the starting values.
+    pub fn seed(&self) -> u64 {
+        self.store.seed
+    }
+}
+
+/// Puts parameters back when it goes, in a panic too.
+struct Back<'a>(Vec<(&'a Parameter, Tensor)>);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        for (parameter, value) in self.0.drain(..) {
+            parameter.replace(value);
+        }
+    }
+}
+
+fn check_path(path: &str) -> Result<()> {
+    let part =
+        |p: &str| !p.is_empty() && p.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if path.split('.').all(part) && path.split('.').next() != Some(RESERVED) {
+        return Ok(());
+    }
+    Err(Error::argument(
+        "params",
+        format!("`{path}` as a path"),
+        format!("Use letters, digits, `_` and `-`, parts separated by dots, the first not `{RESERVED}`."),
+    ))
+}
+
+impl fmt::Display for Params {
+    /// One line a parameter: path, shape and type, number of elements; buffers in parentheses.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.all();
+        let width = all.iter().map(|p| p.path().len() + 2).max().unwrap_or(0);
+        for p in &all {
+            let name = if p.is_trainable() { p.path().to_string() } else { format!("({})", p.path()) };
+            writeln!(f, "{name:width$}  {:>10}  {}", p.count(), p.get().describe())?;
+        }
+        write!(f, "{:width$}  {:>10}  trained", "", self.count())
+    }
+}
+
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A parameter or buffer: a shared cell that points to one tensor after another.
+#[derive(Clone)]
+pub struct Parameter(Arc<Cell>);
+
+struct Cell {
+    path: String,
+    trainable: bool,
+    value: RwLock<Tensor>,
+}
+
+impl Parameter {
+    /// The dotted path.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// Whether it is trained, or a buffer.
+    pub fn is_trainable(&self) -> bool {
+        self.0.trainable
+    }
+
+    /// The current value. That of a trained parameter is a variable, the same one until the value is
+    /// replaced: all uses between two steps of an optimiser add to one gradient.
+    pub fn get(&self) -> Tensor {
+        self.0.value.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the value, and with it the variable.
+    ///
+    /// Errors: [`Error::Shape`], [`Error::DType`], [`Error::Device`] if it is not like the one before;
+    /// whatever computing it, where it is still pending, reports.
+    pub fn set(&self, value: &Tensor) -> Result<()> {
+        self.check(value)?;
+        // A parameter that stayed pending would carry its whole history along.
+        value.view()?;
+        let value = value.detach();
+        self.replace(if self.0.trainable { value.variable()? } else { value });
+        Ok(())
+    }
+
+    pub(crate) fn check(&self, value: &Tensor) -> Result<()> {
+        let now = self.get();
+        now.device().check_same("params", value.device())?;
+        let given = || format!("{} for `{}`, which is {}", value.describe(), self.path(), now.describe());
+        if value.dtype() != now.dtype() {
+            return Err(Error::dtype("params", given(), "Convert it with to_dtype."));
+        }
+        if value.shape() != now.shape() {
+            return Err(Error::shape("params", given(), "A parameter keeps its shape."));
+        }
+        Ok(())
+    }
+
+    fn replace(&self, value: Tensor) -> Tensor {
+        let mut place = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut place, value)
+    }
+
+    /// The extents.
+    pub fn shape(&self) -> Shape {
+        *self.get().shape()
+    }
+
+    /// The number of elements.
+    pub fn count(&self) -> usize {
+        self.get().count()
+    }
+
+    pub(crate) fn meta(&self) -> Meta {
+        self.get().meta()
+    }
+}
+
+impl fmt::Debug for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path(), self.get().describe())
+    }
+}
