@@ -13,6 +13,7 @@ pub mod labs;
 pub mod nn;
 pub mod op;
 pub mod ops;
+pub mod optim;
 pub mod real;
 mod shape;
 mod tensor;

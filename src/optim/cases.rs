@@ -1,0 +1,120 @@
+//! The cases of the updates: what `verify` runs on every device.
+
+use super::adam::AdamStep;
+use super::sgd::{SgdStep, plain};
+use crate::op;
+use crate::verify::{Case, Input, Room};
+
+/// Shapes around a workgroup's edge, and one without elements.
+const SHAPES: [&[usize]; 5] = [&[1], &[7, 5], &[256], &[257], &[0]];
+
+/// The cases of this room.
+pub(crate) fn rooms() -> Vec<Room> {
+    let mut sgd = Vec::new();
+    let mut adam = Vec::new();
+    for shape in SHAPES {
+        let any = || Input::any(shape);
+        for decay in [0.0, 0.1] {
+            let detail = format!("plain, decay {decay}, {shape:?}");
+            sgd.push(Case::new("sgd", &detail, [any(), any()], move |x| plain(0.1, decay, &x[0], &x[1])));
+        }
+        for (name, nesterov, decay) in
+            [("momentum", false, 0.0), ("nesterov", true, 0.0), ("decay", true, 0.1)]
+        {
+            for (output, what) in ["p", "v"].into_iter().enumerate() {
+                let detail = format!("{name}, {what}, {shape:?}");
+                sgd.push(Case::new("sgd", &detail, [any(), any(), any()], move |x| {
+                    let step = SgdStep { lr: 0.1, momentum: 0.9, nesterov, weight_decay: decay };
+                    Ok(op::apply(step, &x.iter().collect::<Vec<_>>())?.swap_remove(output))
+                }));
+            }
+        }
+        for (name, decoupled, decay, t) in
+            [("adam", false, 0.0, 3), ("adam, decay", false, 0.1, 1), ("adamw", true, 0.1, 2000)]
+        {
+            for (output, what) in ["p", "m", "v"].into_iter().enumerate() {
+                let detail = format!("{name}, {what}, {shape:?}");
+                let inputs = [any(), any(), any(), Input::uniform(shape, 0.01, 2.0)];
+                adam.push(Case::new("adam", &detail, inputs, move |x| {
+                    let step = AdamStep::example(decoupled, decay, t);
+                    Ok(op::apply(step, &x.iter().collect::<Vec<_>>())?.swap_remove(output))
+                }));
+            }
+        }
+    }
+    sgd.push(wrong_shape("sgd", 3));
+    adam.push(wrong_shape("adam", 4));
+    let value_only = |cases: Vec<Case>| cases.into_iter().map(Case::value_only).collect();
+    vec![Room { op: "sgd", cases: value_only(sgd) }, Room { op: "adam", cases: value_only(adam) }]
+}
+
+/// A gradient that is not shaped like its parameter.
+fn wrong_shape(op: &'static str, inputs: usize) -> Case {
+    let shapes = (0..inputs).map(|k| Input::any(if k == 1 { [3, 2] } else { [2, 3] }));
+    Case::new(op, "wrong shape", shapes, move |x| {
+        let x: Vec<_> = x.iter().collect();
+        let made = match op {
+            "sgd" => op::apply(SgdStep { lr: 0.1, momentum: 0.9, nesterov: false, weight_decay: 0.0 }, &x),
+            _ => op::apply(AdamStep::example(false, 0.0, 1), &x),
+        };
+        Ok(made?.swap_remove(0))
+    })
+    .fails()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rooms;
+    use crate::real::Bounded;
+    use crate::{DType, Device, Tensor};
+
+    #[test]
+    fn updates_stay_within_their_bounds_on_the_gpu() {
+        let (cpu, gpu) = (Device::cpu(), Device::auto().unwrap());
+        for case in rooms().into_iter().flat_map(|room| room.cases) {
+            let run = |device: &Device, dtype| (case.run)(&case.make(device, dtype).unwrap());
+            if case.fails {
+                assert!(run(&cpu, DType::F32).is_err() && run(&gpu, DType::F32).is_err(), "{}", case.id);
+                continue;
+            }
+            let bounds = run(&cpu, DType::Bounded).unwrap().to_vec::<Bounded>().unwrap();
+            for device in [&cpu, &gpu] {
+                let y = run(device, DType::F32).unwrap();
+                assert!(y.guard_intact().unwrap());
+                let y = y.to_vec::<f32>().unwrap();
+                assert_eq!(y.len(), bounds.len());
+                for (i, (y, bound)) in y.iter().zip(&bounds).enumerate() {
+                    let error = (f64::from(*y) - bound.value).abs();
+                    assert!(error <= bound.error, "{}[{i}] on {device}: {y}, {bound:?}", case.id);
+                    assert!(bound.error < 1e-4, "{}[{i}]: the bound {bound:?} says nothing", case.id);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn state_is_written_in_place_exactly_where_nobody_sees_it() {
+        let Some(gpu) = Some(Device::auto().unwrap()).filter(|d| !d.is_cpu()) else { return };
+        let step = || super::AdamStep::example(false, 0.1, 4);
+        let fill = |v: f32| Tensor::from_slice(&gpu, &[v, 2.0 * v, -v], [3]).unwrap();
+        let (p, g) = (fill(1.0), fill(0.5));
+        let expected = crate::op::apply(step(), &[&p, &g, &fill(0.2), &fill(3.0).abs().unwrap()]).unwrap();
+        for watched in [false, true] {
+            let mut state = [fill(0.2), fill(3.0).abs().unwrap()];
+            state[1].view().unwrap();
+            let before = state[0].sole_buffer().unwrap();
+            let (address, witness) = (std::sync::Arc::as_ptr(&before), watched.then(|| state[0].clone()));
+            drop(before);
+            let next = super::super::slots::apply(step(), &p, &g, &mut state).unwrap();
+            let after = state[0].sole_buffer().unwrap();
+            assert_eq!(std::ptr::eq(std::sync::Arc::as_ptr(&after), address), !watched);
+            let results = [&next, &state[0], &state[1]];
+            for (result, expected) in results.iter().zip(&expected) {
+                assert_eq!(result.to_vec::<f32>().unwrap(), expected.to_vec::<f32>().unwrap());
+            }
+            if let Some(witness) = witness {
+                assert_eq!(witness.to_vec::<f32>().unwrap(), [0.2, 0.4, -0.2]);
+            }
+        }
+    }
+}
