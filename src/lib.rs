@@ -10,6 +10,7 @@ mod error;
 mod formula;
 pub mod gpu;
 pub mod labs;
+pub mod io;
 pub mod nn;
 pub mod op;
 pub mod ops;
