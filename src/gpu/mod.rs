@@ -62,6 +62,7 @@ struct Inner {
     kernels: Kernels,
     pool: Arc<Pool>,
     pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    tables: Mutex<HashMap<&'static str, Arc<Buffer>>>,
     recorder: Mutex<Recorder>,
     dispatches: AtomicU64,
     /// The first error that no call was there to receive, and whether the device is lost.
@@ -130,6 +131,7 @@ impl Gpu {
             recorder: Mutex::new(Recorder::new(&device)),
             summary: adapter::summary(adapter),
             pipelines: Mutex::default(),
+            tables: Mutex::default(),
             dispatches: AtomicU64::new(0),
             rewrite: Mutex::default(),
             launched: Mutex::default(),
@@ -187,6 +189,21 @@ impl Gpu {
     /// Errors: [`Error::OutOfMemory`] if it exceeds the device's limits or memory.
     pub fn buffer(&self, op: &'static str, bytes: u64) -> Result<Arc<Buffer>> {
         self.0.pool.take(op, bytes).map(Arc::new)
+    }
+
+    /// A buffer of numbers that never change, made and uploaded when a kernel first asks for it by name.
+    ///
+    /// Errors: those of [`buffer`](Self::buffer).
+    pub(crate) fn table(&self, name: &'static str, make: impl FnOnce() -> Vec<i32>) -> Result<Arc<Buffer>> {
+        let mut tables = self.0.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = tables.get(name) {
+            return Ok(found.clone());
+        }
+        let words = make();
+        let made = self.buffer(name, 4 * words.len() as u64)?;
+        self.upload(&made, bytemuck::cast_slice(&words));
+        tables.insert(name, made.clone());
+        Ok(made)
     }
 
     /// What the device reported when nobody was there to receive it.

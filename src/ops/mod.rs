@@ -9,10 +9,13 @@ mod views;
 
 pub use conv::Conv2dOptions;
 
+pub use random::Stream;
+
 use crate::verify::Room;
 
 /// Every operation with its cases. Tests, `verify`, the mutation run and the printed table walk this list.
 pub fn rooms() -> Vec<Room> {
     [pointwise::rooms(), views::rooms(), matmul::rooms(), conv::rooms(), reduce::rooms()].into_iter().flatten().collect()
     [reduce::rooms(), crate::optim::rooms()].into_iter().flatten().collect()
+    [reduce::rooms(), random::rooms()].into_iter().flatten().collect()
 }
