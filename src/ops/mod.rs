@@ -3,12 +3,14 @@
 mod conv;
 mod matmul;
 mod pointwise;
+mod pool;
 pub mod random;
 mod reduce;
 mod views;
 
 pub use conv::Conv2dOptions;
 
+pub use pool::Pool2d;
 pub use random::Stream;
 
 use crate::verify::Room;
@@ -18,4 +20,5 @@ pub fn rooms() -> Vec<Room> {
     [pointwise::rooms(), views::rooms(), matmul::rooms(), conv::rooms(), reduce::rooms()].into_iter().flatten().collect()
     [reduce::rooms(), crate::optim::rooms()].into_iter().flatten().collect()
     [reduce::rooms(), random::rooms()].into_iter().flatten().collect()
+    [reduce::rooms(), pool::rooms(), random::rooms()].into_iter().flatten().collect()
 }

@@ -1,0 +1,55 @@
+// sum   y[p,i,j] = Σ x[p,h,w] over the window of (i, j)
+// Reference  src/ops/pool.rs
+// Layout     x: f32 [planes, height, width]; y: f32 [planes, out_height, out_width]; dense
+// Bindings   0 params uniform · 1 x read · 2 y read_write
+// Mapping    one invocation an output; more than 65535 groups fold into grid y
+// Numerics   f32, row by row of the window; what is padding adds nothing
+// Barriers   none
+
+const GROUP: u32 = 64u;
+
+struct Params {
+    count: u32, // invocations with work
+    height: u32,
+    width: u32,
+    out_height: u32,
+    out_width: u32,
+    kernel_h: u32,
+    kernel_w: u32,
+    stride_h: u32,
+    stride_w: u32,
+    pad_h: u32,
+    pad_w: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let own = (group.y * groups.x + group.x) * GROUP + local;
+    if own >= params.count {
+        return;
+    }
+    // In padded coordinates, where nothing is negative.
+    let row = own / params.out_width;
+    let top = row % params.out_height * params.stride_h;
+    let left = own % params.out_width * params.stride_w;
+    let first_h = max(top, params.pad_h) - params.pad_h;
+    let first_w = max(left, params.pad_w) - params.pad_w;
+    let end_h = min(top + params.kernel_h, params.height + params.pad_h) - params.pad_h;
+    let end_w = min(left + params.kernel_w, params.width + params.pad_w) - params.pad_w;
+    let plane = row / params.out_height * params.height * params.width;
+    var total = 0.0;
+    for (var h = first_h; h < end_h; h++) {
+        for (var w = first_w; w < end_w; w++) {
+            total += x[plane + h * params.width + w];
+        }
+    }
+    y[own] = total;
+}
