@@ -1,6 +1,7 @@
 //! One room per family of operations; see [`Op`](crate::op::Op) for what a room contains.
 
 mod conv;
+mod index;
 mod matmul;
 mod pointwise;
 mod pool;
@@ -21,4 +22,5 @@ pub fn rooms() -> Vec<Room> {
     [reduce::rooms(), crate::optim::rooms()].into_iter().flatten().collect()
     [reduce::rooms(), random::rooms()].into_iter().flatten().collect()
     [reduce::rooms(), pool::rooms(), random::rooms()].into_iter().flatten().collect()
+    [reduce::rooms(), pool::rooms(), index::rooms(), random::rooms()].into_iter().flatten().collect()
 }
