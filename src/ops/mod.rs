@@ -2,6 +2,7 @@
 
 mod conv;
 mod index;
+mod loss;
 mod matmul;
 mod pointwise;
 mod pool;
@@ -11,6 +12,7 @@ mod views;
 
 pub use conv::Conv2dOptions;
 
+pub use loss::Reduction;
 pub use pool::Pool2d;
 pub use random::Stream;
 
@@ -23,4 +25,8 @@ pub fn rooms() -> Vec<Room> {
     [reduce::rooms(), random::rooms()].into_iter().flatten().collect()
     [reduce::rooms(), pool::rooms(), random::rooms()].into_iter().flatten().collect()
     [reduce::rooms(), pool::rooms(), index::rooms(), random::rooms()].into_iter().flatten().collect()
+    [reduce::rooms(), pool::rooms(), index::rooms(), loss::rooms(), random::rooms()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
