@@ -1,4 +1,31 @@
-//! # gradus
+//! A deep-learning compute engine on wgpu: hand-written WGSL kernels, each held to an error bound that was
+//! derived and not tuned.
+//!
+//! ```
+//! use gradus::{Device, Tensor};
+//!
+//! let device = Device::auto()?; // the best adapter, else the CPU reference
+//! let x = Tensor::from_slice(&device, &[0.5f32, -1.0, 2.0], [3])?.variable()?;
+//! let y = x.tanh()?.square()?.sum(&[], false)?;
+//! assert!((y.item()? - 1.72292).abs() < 1e-4);
+//! let gradient = y.backward()?.get(&x)?.to_vec::<f32>()?;
+//! assert!((gradient[0] - 0.72686).abs() < 1e-4);
+//! # Ok::<(), gradus::Error>(())
+//! ```
+//!
+//! # When an operation runs
+//!
+//! Pointwise work is recorded as a [`Formula`] and fused; it runs when something structured (a product, a
+//! reduction) or a reader needs it. Structured work goes into the device's open command encoder at once,
+//! which is submitted when enough has gathered or somebody reads. Reading waits; nothing else does.
+//!
+//! # The map
+//!
+//! [`Tensor`] and [`Device`] are what most programs see; [`nn`], [`optim`], [`data`] and [`io`] are built on
+//! them alone. [`autodiff`] differentiates in both modes, any number of times. An operation is a room with
+//! five windows, the trait [`op::Op`]; the rooms are in [`ops`]. References compute over [`real::Real`],
+//! whose third reading carries the error bound; [`verify`] holds every device against it. [`gpu`] is the
+//! only module that names wgpu. [`labs`] turns theorems into measured numbers.
 #![deny(missing_docs)]
 
 pub mod autodiff;
@@ -25,5 +52,6 @@ pub use device::Device;
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use formula::Formula;
+pub use ops::rooms;
 pub use shape::{MAX_RANK, Shape};
 pub use tensor::{Host, Tensor};

@@ -12,4 +12,5 @@ mod transform;
 pub(crate) use graph::{Edge, record, record_rule};
 pub use graph::{At, Differentiable};
 pub(crate) use map::record_map;
+pub(crate) use transform::push_forward;
 pub use transform::{Gradients, hvp, jvp, vjp};

@@ -252,6 +252,17 @@ pub fn jvp(
     Ok((y, dy))
 }
 
+/// The derivatives of several values of `f` at `xs` in the direction `vs`; `None` for one that does not
+/// depend on `xs`.
+pub(crate) fn push_forward(
+    f: impl FnOnce(&[Tensor]) -> Result<Vec<Tensor>>,
+    xs: &[&Tensor],
+    vs: &[&Tensor],
+) -> Result<Vec<Option<Tensor>>> {
+    let taps: Vec<Tensor> = xs.iter().map(|x| x.tap()).collect();
+    f(&taps)?.iter().map(|y| forward(y, &taps, vs)).collect()
+}
+
 /// The product of the Hessian of the scalar function `f` at `xs` with the direction `vs`: forward mode
 /// over reverse mode.
 pub fn hvp(

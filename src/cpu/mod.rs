@@ -1,6 +1,6 @@
 //! The CPU device: its storage, and the arrays that references compute with.
 
-use crate::dtype::{DType, Element};
+use crate::dtype::Element;
 use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};
 use rayon::prelude::*;
@@ -52,22 +52,10 @@ pub(crate) enum CpuData {
     I32(Arc<Vec<i32>>),
 }
 
-impl CpuData {
-    pub fn dtype(&self) -> DType {
-        match self {
-            CpuData::F32(_) => DType::F32,
-            CpuData::F64(_) => DType::F64,
-            CpuData::Bounded(_) => DType::Bounded,
-            CpuData::I32(_) => DType::I32,
-        }
-    }
-}
-
 /// An element the CPU device stores.
 pub(crate) trait Stored: Element {
     fn wrap(data: Vec<Self>) -> CpuData;
     fn unwrap(data: &CpuData) -> Option<&Arc<Vec<Self>>>;
-    fn unwrap_mut(data: &mut CpuData) -> Option<&mut Arc<Vec<Self>>>;
 }
 
 macro_rules! stored {
@@ -77,12 +65,6 @@ macro_rules! stored {
                 CpuData::$variant(Arc::new(data))
             }
             fn unwrap(data: &CpuData) -> Option<&Arc<Vec<Self>>> {
-                match data {
-                    CpuData::$variant(data) => Some(data),
-                    _ => None,
-                }
-            }
-            fn unwrap_mut(data: &mut CpuData) -> Option<&mut Arc<Vec<Self>>> {
                 match data {
                     CpuData::$variant(data) => Some(data),
                     _ => None,

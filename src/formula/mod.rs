@@ -21,7 +21,6 @@ mod eval;
 mod wgsl;
 
 pub(crate) use eval::Program;
-pub(crate) use wgsl::Emitted;
 
 use crate::real::Real;
 use std::collections::HashMap;

@@ -176,7 +176,7 @@ impl Gpu {
     }
 
     /// Destroys the device. What is read from it afterwards is [`Error::DeviceLost`].
-    pub(crate) fn destroy(&self) {
+    pub fn destroy(&self) {
         self.0.device.destroy();
     }
 

@@ -5,7 +5,7 @@ use super::module::{Mode, Module};
 use super::params::{Parameter, Params};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
-use crate::ops::conv::Conv2dOptions;
+use crate::ops::Conv2dOptions;
 use crate::tensor::Tensor;
 
 /// What the weight and bias of a layer start as.

@@ -50,7 +50,7 @@ impl Tensor {
             ));
         }
         let labels = in_range("cross_entropy", labels, self.shape()[self.rank() - 1])?;
-        reduction.apply(&log_softmax(self)?.pick(&labels)?.neg()?)
+        reduction.apply(&self.log_softmax(-1)?.pick(&labels)?.neg()?)
     }
 
     /// The mean of (self − target)².
@@ -80,12 +80,6 @@ impl Tensor {
         }
         self.sub(target)
     }
-}
-
-/// Stands in until the softmax room has it: then delete this, and call `self.log_softmax(-1)` above.
-fn log_softmax(x: &Tensor) -> Result<Tensor> {
-    let shifted = x.sub(&x.max(&[-1], true)?.detach())?;
-    shifted.sub(&shifted.exp()?.sum(&[-1], true)?.ln()?)
 }
 
 /// The cases of this room.

@@ -9,9 +9,6 @@ mod read;
 mod views;
 mod write;
 
-pub(crate) use cast::assemble;
-pub(crate) use pending::Leaf;
-
 use crate::autodiff::Edge;
 use crate::cpu::{CpuData, Stored};
 use crate::device::{Device, Kind};

@@ -1,13 +1,12 @@
 //! From the device to the host, to another device, or to another type.
 
-use super::{Host, Storage, Tensor, View, cast};
+use super::{Host, Storage, Tensor, cast};
 use crate::autodiff::{self, At, Differentiable};
 use crate::cpu::gather;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::op::{Meta, unsupported};
-use crate::shape::Layout;
+use crate::op::unsupported;
 
 impl Tensor {
     /// The elements, row-major, waiting for the device.
@@ -133,16 +132,6 @@ impl Tensor {
             }
             _ => Ok(true),
         }
-    }
-
-    /// A value of the same layout that owns its buffer alone, for kernels that write in place.
-    pub(crate) fn owned_copy(&self) -> Result<Tensor> {
-        cast::copy(self)
-    }
-
-    /// A dense tensor over a view of the given layout's storage.
-    pub(crate) fn from_view(device: &Device, meta: Meta, storage: Storage) -> Tensor {
-        Tensor::ready(device, meta, View { storage, layout: Layout::contiguous(meta.shape) })
     }
 }
 

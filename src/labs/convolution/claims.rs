@@ -16,7 +16,7 @@ use std::f64::consts::PI;
 const ROUNDING: f64 = 1e-5;
 
 pub(super) fn add(chapter: &mut Chapter, device: &Device, options: &Options, progress: Progress) -> Result<()> {
-    let lab = Lab { device, seed: options.seed };
+    let lab = Lab { device: device.clone(), seed: options.seed };
     type Step = fn(&Lab, &mut Chapter) -> Result<()>;
     let steps: [(&str, Step); 6] = [
         ("convolution theorem", Lab::convolution_theorem),
@@ -33,8 +33,8 @@ pub(super) fn add(chapter: &mut Chapter, device: &Device, options: &Options, pro
     Ok(())
 }
 
-struct Lab<'a> {
-    device: &'a Device,
+struct Lab {
+    device: Device,
     seed: u64,
 }
 
@@ -54,9 +54,9 @@ fn rolled(x: &Tensor, dy: usize, dx: usize) -> Result<Tensor> {
     })
 }
 
-impl Lab<'_> {
+impl Lab {
     fn normal(&self, stream: u64, shape: impl AsRef<[usize]>) -> Result<Tensor> {
-        Tensor::normal(self.device, shape, Stream { seed: self.seed, stream })
+        Tensor::normal(&self.device, shape, Stream { seed: self.seed, stream })
     }
 
     /// C8.1: convolution on the torus against the product of Fourier transforms, the latter in f64.
@@ -100,7 +100,7 @@ impl Lab<'_> {
         let mut identity = vec![0.0f32; size * size];
         (0..size).for_each(|i| identity[i * size + i] = 1.0);
         // Row i of `columns` is what the i-th unit image becomes: the transposed matrix.
-        let basis = Tensor::from_slice(self.device, &identity, [size, c, n, n])?;
+        let basis = Tensor::from_slice(&self.device, &identity, [size, c, n, n])?;
         let columns = conv(&basis)?;
         let shifted = |dy: usize, dx: usize| -> Result<f64> {
             let moved_in = rolled(&columns.reshape([c, n, n, size])?.permute(&[3, 0, 1, 2])?, dy, dx)?;
@@ -310,8 +310,8 @@ impl Lab<'_> {
     fn field(&self, k: usize, layers: usize) -> Result<Vec<f64>> {
         let n = layers * (k - 1) + 9;
         let n = n + 1 - n % 2;
-        let image = Tensor::zeros(self.device, [1, 1, n, n])?.variable()?;
-        let w = Tensor::zeros(self.device, [1, 1, k, k])?.add_scalar(1.0 / (k * k) as f64)?;
+        let image = Tensor::zeros(&self.device, [1, 1, n, n])?.variable()?;
+        let w = Tensor::zeros(&self.device, [1, 1, k, k])?.add_scalar(1.0 / (k * k) as f64)?;
         let same = Conv2dOptions::default().padding([k / 2; 2]);
         let y = (0..layers).try_fold(image.clone(), |x, _| x.conv2d(&w, None, same))?;
         let centre = y.slice(2, n / 2, n / 2 + 1)?.slice(3, n / 2, n / 2 + 1)?;
@@ -325,7 +325,7 @@ impl Lab<'_> {
         let (max_mean, max_var) = moments(&x.max_pool2d(pool)?.to_f64()?);
         let (_, avg_var) = moments(&x.avg_pool2d(pool, true)?.to_f64()?);
         let stream = Stream { seed: self.seed, stream: 871 };
-        let sparse = Tensor::bernoulli(self.device, [1, 1, 1024, 1024], 0.1, stream)?;
+        let sparse = Tensor::bernoulli(&self.device, [1, 1, 1024, 1024], 0.1, stream)?;
         let (hits, hits_var) = moments(&sparse.max_pool2d(pool)?.to_f64()?);
         let p = 1.0 - 0.9f64.powi(4);
         chapter.claim(
