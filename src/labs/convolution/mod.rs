@@ -28,7 +28,7 @@ pub(super) fn run(device: &Device, options: &Options, progress: Progress) -> Res
                 "On a torus, convolution is multiplication of Fourier coefficients. It is therefore a doubly \
                  block-circulant matrix, and its singular values are those of one small matrix for each frequency.",
             )
-            .formula(r"\widehat{w * x}(\omega) = \hat w(\omega) \hat x(\omega)")
+            .formula(r"\mathrm{F}(w * x)(\omega) = \mathrm{F}w(\omega) \mathrm{F}x(\omega)")
             .source("classical; Sedghi, Gupta and Long 2019"),
         )
         .theorem(
