@@ -49,7 +49,8 @@ fn check(table: Vec<Call>) -> usize {
                 let text = error.to_string();
                 assert_eq!(kind(&error), expected, "row {row}: {text}");
                 assert!(text.contains(given), "row {row}: '{given}' is not in: {text}");
-                let sentences = text.trim_end_matches('.').split(['.', ':']).filter(|s| s.trim().len() > 3).count();
+                let sentences =
+                    text.trim_end_matches('.').split(['.', ':']).filter(|s| s.trim().len() > 3).count();
                 assert!(sentences >= 3, "row {row}: names operation, input and remedy? {text}");
             }
         }
@@ -107,11 +108,17 @@ fn tensors(d: &Device) -> usize {
         call("DType", "i32", || Tensor::concat(&[&t(&[2]), &labels(d, &[1, 2])], 0)),
         call("Shape", "[O, C/groups, kh, kw]", || t(&[1, 2, 5]).conv2d(&t(&[3, 2, 3, 3]), None, plain)),
         call("Shape", "groups", || t(&[1, 4, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), None, plain)),
-        call("Shape", "larger than the padded image", || t(&[1, 2, 2, 2]).conv2d(&t(&[3, 2, 3, 3]), None, plain)),
-        call("Argument", "at least one", || t(&[1, 2, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), None, plain.stride([0, 1]))),
+        call("Shape", "larger than the padded image", || {
+            t(&[1, 2, 2, 2]).conv2d(&t(&[3, 2, 3, 3]), None, plain)
+        }),
+        call("Argument", "at least one", || {
+            t(&[1, 2, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), None, plain.stride([0, 1]))
+        }),
         call("Shape", "bias", || t(&[1, 2, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), Some(&t(&[2])), plain)),
         call("Argument", "max_pool2d", || t(&[1, 2, 5, 5]).max_pool2d(Pool2d::new([2, 2]).padding([2, 2]))),
-        call("Argument", "avg_pool2d", || t(&[1, 2, 5, 5]).avg_pool2d(Pool2d::new([2, 2]).stride([0, 1]), true)),
+        call("Argument", "avg_pool2d", || {
+            t(&[1, 2, 5, 5]).avg_pool2d(Pool2d::new([2, 2]).stride([0, 1]), true)
+        }),
         call("Shape", "max_pool2d", || t(&[1, 2, 5]).max_pool2d(Pool2d::new([2, 2]))),
         call("Index", "10", || t(&[2, 10]).cross_entropy(&labels(d, &[3, 10]))),
         call("Index", "-1", || t(&[2, 10]).cross_entropy(&labels(d, &[-1, 0]))),

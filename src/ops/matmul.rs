@@ -171,7 +171,10 @@ impl Op for Matmul {
         let terms = [
             dx[0].as_ref().map(|da| da.matmul(&at.input(1)?)).transpose()?,
             dx[1].as_ref().map(|db| at.input(0)?.matmul(db)).transpose()?,
-            dx.get(2).and_then(Option::as_ref).map(|d| d.broadcast_to(at.output_meta(0).shape)).transpose()?,
+            dx.get(2)
+                .and_then(Option::as_ref)
+                .map(|d| d.broadcast_to(at.output_meta(0).shape))
+                .transpose()?,
         ];
         let mut terms = terms.into_iter().flatten();
         let Some(first) = terms.next() else { return Ok(vec![None]) };
@@ -187,7 +190,12 @@ fn bias_view(gpu: &Gpu, bias: &GpuView) -> Result<std::sync::Arc<crate::gpu::Buf
     let copy = gpu.buffer("matmul", 4 * bias.shape().count() as u64)?;
     let dense = Layout::contiguous(*bias.shape());
     let f32 = crate::dtype::DType::F32;
-    crate::gpu::pointwise(gpu, &crate::Formula::input(0), &[(&bias.buffer, bias.layout, f32)], (&copy, dense, f32))?;
+    crate::gpu::pointwise(
+        gpu,
+        &crate::Formula::input(0),
+        &[(&bias.buffer, bias.layout, f32)],
+        (&copy, dense, f32),
+    )?;
     Ok(copy)
 }
 
@@ -253,8 +261,20 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
     use crate::verify::{Case, Input, Room};
     let mut cases = Vec::new();
     let sizes = [
-        [1, 1, 1], [4, 4, 4], [7, 9, 8], [8, 16, 8], [9, 17, 9], [63, 15, 63], [64, 16, 64], [65, 17, 65],
-        [41, 47, 55], [61, 3, 130], [1, 70, 33], [33, 70, 1], [3, 5, 200], [200, 31, 5],
+        [1, 1, 1],
+        [4, 4, 4],
+        [7, 9, 8],
+        [8, 16, 8],
+        [9, 17, 9],
+        [63, 15, 63],
+        [64, 16, 64],
+        [65, 17, 65],
+        [41, 47, 55],
+        [61, 3, 130],
+        [1, 70, 33],
+        [33, 70, 1],
+        [3, 5, 200],
+        [200, 31, 5],
     ];
     for [m, k, n] in sizes {
         for exact in [true, false] {

@@ -23,7 +23,12 @@ pub struct Comparison {
 
 impl Comparison {
     fn reject(why: String) -> Self {
-        Comparison { rejected: Some(why), worst_share: f64::INFINITY, worst_error: f64::INFINITY, elements: 0 }
+        Comparison {
+            rejected: Some(why),
+            worst_share: f64::INFINITY,
+            worst_error: f64::INFINITY,
+            elements: 0,
+        }
     }
 
     /// Both findings together.

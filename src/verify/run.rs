@@ -113,7 +113,12 @@ fn companion(case: &Case, like: &[usize], device: &Device, dtype: DType, seed: u
 }
 
 /// Runs a case in one direction; the outputs that are to be compared.
-pub(super) fn outputs(case: &Case, direction: Direction, device: &Device, dtype: DType) -> Result<Vec<Tensor>> {
+pub(super) fn outputs(
+    case: &Case,
+    direction: Direction,
+    device: &Device,
+    dtype: DType,
+) -> Result<Vec<Tensor>> {
     let inputs = case.make(device, dtype)?;
     if direction == Direction::Forward {
         return Ok(vec![(case.run)(&inputs)?]);
@@ -299,9 +304,8 @@ pub fn verify(bench: &Bench, rooms: &[Room], filter: &str, mut report: impl FnMu
     for room in rooms {
         for direction in Direction::ALL {
             let start = Instant::now();
-            let wanted = |case: &&Case| {
-                (direction == Direction::Forward || case.gradient) && case.id.contains(filter)
-            };
+            let wanted =
+                |case: &&Case| (direction == Direction::Forward || case.gradient) && case.id.contains(filter);
             let findings: Vec<Finding> =
                 room.cases.iter().filter(wanted).map(|case| find(case, direction, bench)).collect();
             if findings.is_empty() {
