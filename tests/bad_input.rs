@@ -278,7 +278,7 @@ fn files_that_are_missing_cut_off_corrupt_or_of_something_else() {
 fn a_lost_device_is_an_error_and_a_new_one_works() {
     let gpu = common::gpu();
     let x = Tensor::ones(&gpu, [4]).unwrap().add_scalar(1.0).unwrap();
-    gpu.destroy();
+    gpu.as_gpu().unwrap().destroy();
     let error = x.to_vec::<f32>().unwrap_err();
     assert!(matches!(kind(&error), "DeviceLost" | "Validation"), "{error}");
     let again = common::gpu();

@@ -42,6 +42,11 @@ impl Comparison {
     }
 }
 
+/// Whether a value is above a limit; NaN is above every limit.
+pub(crate) fn exceeds(value: f64, limit: f64) -> bool {
+    value.is_nan() || value > limit
+}
+
 /// The larger of two, where NaN is larger than everything.
 fn larger(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
@@ -78,7 +83,7 @@ pub fn compare(
         worst.worst_error = larger(worst.worst_error, error);
         worst.worst_share = larger(worst.worst_share, share);
         let vacuous = !exact && !reference.error.is_finite();
-        if (vacuous || !(share <= 1.0)) && worst.rejected.is_none() {
+        if (vacuous || exceeds(share, 1.0)) && worst.rejected.is_none() {
             worst.rejected = Some(format!(
                 "element {index} is {value:e}, expected {:e} ± {:e}{}",
                 reference.value,

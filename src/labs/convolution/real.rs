@@ -43,7 +43,7 @@ pub(super) fn add(
     chapter
         .claim(Claim::check(
             "R8",
-            &format!("Three convolutions with batch norm learn Fashion-MNIST ({} images, {EPOCHS} epochs): test accuracy", size.0),
+            format!("Three convolutions with batch norm learn Fashion-MNIST ({} images, {EPOCHS} epochs): test accuracy", size.0),
             "measured",
             0.80,
             curves[0][0],
