@@ -160,6 +160,13 @@ impl Gpu {
         self.0.kernels
     }
 
+    /// The size of every subgroup, if kernels may use subgroups and all have one size.
+    pub fn subgroup(&self) -> Option<u32> {
+        let [least, most] = self.0.summary.subgroup;
+        let offered = self.0.device.features().contains(wgpu::Features::SUBGROUP);
+        (offered && least == most).then_some(least)
+    }
+
     /// The workgroup memory a kernel may use, in bytes.
     pub fn workgroup_bytes(&self) -> u32 {
         self.0.limits.max_compute_workgroup_storage_size

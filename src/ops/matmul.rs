@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 static NAIVE: Shader = shader!("matmul/naive.wgsl");
 static REGISTER: Shader = shader!("matmul/register.wgsl");
+static SUBGROUP: Shader = shader!("matmul/subgroup.wgsl");
 static TILED: Shader = shader!("matmul/tiled.wgsl");
 
 /// Y = A·B, over broadcast batch axes, plus a bias along the last axis if there is a third input.
@@ -110,7 +111,7 @@ impl Op for Matmul {
         let mut outer = [matrices(a), matrices(b)];
         coalesce(&mut outer);
         let stride = |x: &Layout, back: usize| x.strides[x.shape.rank() - back] as u32;
-        let (kernel, work) = choose(gpu.kernels(), batch.count(), m, n);
+        let (kernel, work) = choose(gpu.kernels(), gpu.subgroup(), batch.count(), m, n);
         let bias = inputs.get(2).map(|bias| bias_view(gpu, bias)).transpose()?;
         let mut params = MatmulParams {
             m: m as u32,
@@ -135,6 +136,9 @@ impl Op for Matmul {
         let (shader, constants) = match &kernel {
             Kernel::Naive => (&NAIVE, vec![has_bias]),
             Kernel::Register { wx, wy } => (&REGISTER, vec![has_bias, ("WX", *wx), ("WY", *wy)]),
+            Kernel::Subgroup { lanes, wx, wy } => {
+                (&SUBGROUP, vec![has_bias, ("LANES", *lanes), ("WX", *wx), ("WY", *wy)])
+            }
             Kernel::Tiled => (&TILED, vec![has_bias]),
         };
         let bias = bias.as_ref().unwrap_or(&inputs[1].buffer);
@@ -221,16 +225,25 @@ struct MatmulParams {
 enum Kernel {
     Naive,
     Register { wx: u32, wy: u32 },
+    Subgroup { lanes: u32, wx: u32, wy: u32 },
     Tiled,
 }
 
 /// The kernel for a product on a kind of adapter, and how many workgroups it takes (outputs, if naive).
-fn choose(kernels: Kernels, batch: usize, m: usize, n: usize) -> (Kernel, usize) {
+fn choose(kernels: Kernels, subgroup: Option<u32>, batch: usize, m: usize, n: usize) -> (Kernel, usize) {
     if m < 4 || n < 4 {
         return (Kernel::Naive, batch * m * n);
     }
     match kernels {
         Kernels::Hardware => (Kernel::Tiled, batch * m.div_ceil(64) * n.div_ceil(64)),
+        Kernels::Software if m >= 16 && matches!(subgroup, Some(4 | 8 | 16)) => {
+            let lanes = subgroup.unwrap_or(8) as usize;
+            let (subgroups, width) = (64 / lanes, 8 * lanes);
+            let wx = if n > width { 2 } else { 1 };
+            let wy = subgroups / wx;
+            let groups = batch * m.div_ceil(16 * wy) * n.div_ceil(width * wx);
+            (Kernel::Subgroup { lanes: lanes as u32, wx: wx as u32, wy: wy as u32 }, groups)
+        }
         Kernels::Software => {
             // Narrow tiles where the matrix is narrow: an invocation beyond the edge works for nothing.
             let wx = if n > 32 { 8 } else { n.div_ceil(8).next_power_of_two() };
