@@ -12,7 +12,7 @@
 // (https://github.com/gfx-rs/wgpu/issues/5555).
 
 const BIAS: bool = false;
-const LANES: u32 = 8u;
+const LANES: u32 = 8u; // or 16
 const WX: u32 = 2u;
 const WY: u32 = 4u;
 
@@ -74,7 +74,7 @@ fn main(
     let last_n = vec4(params.n - 1u);
     var near = start.y + params.rhs_n * min(vec4(n0) + LANES * vec4(0u, 1u, 2u, 3u), last_n);
     var far = start.y + params.rhs_n * min(vec4(n0) + LANES * vec4(4u, 5u, 6u, 7u), last_n);
-    let rows = min(vec4(m0 + lane) + LANES * vec4(0u, 1u, 2u, 3u), vec4(params.m - 1u));
+    let rows = min(vec2(m0 + lane) + LANES * vec2(0u, 1u), vec2(params.m - 1u));
     var at = start.x + params.lhs_m * rows;
     var left0 = vec4<f32>();
     var right0 = vec4<f32>();
@@ -112,13 +112,9 @@ fn main(
         let b = vec4(rhs[near.x], rhs[near.y], rhs[near.z], rhs[near.w]);
         let c = vec4(rhs[far.x], rhs[far.y], rhs[far.z], rhs[far.w]);
         // Element i of lane l is row i·LANES + l.
-        var a = vec4(lhs[at.x], 0.0, 0.0, 0.0);
+        var a = vec2(lhs[at.x], 0.0);
         if LANES < 16u {
             a.y = lhs[at.y];
-        }
-        if LANES < 8u {
-            a.z = lhs[at.z];
-            a.w = lhs[at.w];
         }
         let a0 = subgroupBroadcast(a[0u / LANES], 0u % LANES);
         left0 += a0 * b;

@@ -236,7 +236,8 @@ fn choose(kernels: Kernels, subgroup: Option<u32>, batch: usize, m: usize, n: us
     }
     match kernels {
         Kernels::Hardware => (Kernel::Tiled, batch * m.div_ceil(64) * n.div_ceil(64)),
-        Kernels::Software if m >= 16 && matches!(subgroup, Some(4 | 8 | 16)) => {
+        // Below eight lanes a column of lhs costs more loads than passing it round saves.
+        Kernels::Software if m >= 16 && matches!(subgroup, Some(8 | 16)) => {
             let lanes = subgroup.unwrap_or(8) as usize;
             let (subgroups, width) = (64 / lanes, 8 * lanes);
             let wx = if n > width { 2 } else { 1 };
