@@ -10,18 +10,48 @@ use gradus::verify::compare;
 use gradus::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 
-/// Operations that are no calls on tensors: `golden_optim.rs` holds them to PyTorch.
+/// Operations that are no calls on tensors: `golden_optim.rs` holds them to PyTorch, but for
+/// `clip_grad_norm/infinity_norm`, as gradus clips by the 2-norm alone.
 const ELSEWHERE: [&str; 9] =
     ["sgd", "adam", "adamw", "schedule", "clip_grad_norm", "gain", "fan", "init_kaiming", "init_xavier"];
 
 /// Cases with elements of which WGSL promises nothing, and why. There the CPU alone is held to PyTorch; the
 /// other elements are judged on every device.
-const UNPROMISED: [(&str, &str); 0] = [];
+const UNPROMISED: [(&str, &str); 16] = [
+    ("argmax/minus_infinity", "infinities"),
+    ("softmax/masked", "minus infinity masks"),
+    ("log_softmax/masked", "minus infinity masks"),
+    ("sin/ten", "beyond π from zero"),
+    ("cos/ten", "beyond π from zero"),
+    ("relu/special", "infinities and NaN"),
+    ("abs/special", "infinities and NaN"),
+    ("sigmoid/special", "infinities and NaN"),
+    ("tanh/special", "infinities and NaN"),
+    ("softplus/special", "infinities and NaN"),
+    ("silu/special", "infinities and NaN"),
+    ("erf/special", "infinities and NaN"),
+    ("exp/special", "infinities and NaN; overflow from 88.7 on"),
+    ("log/special", "infinities and NaN; at zero and below"),
+    ("sqrt/special", "infinities and NaN; below zero"),
+    ("rsqrt/special", "infinities and NaN; at zero and below"),
+];
 
 /// What f64 may be off by, as a share of the bound that f32 is held to. The bound is linear in the unit of
 /// rounding, 2⁻²³ there and 2⁻⁵³ here; both sides round (2), and each may use functions that are an ULP or two
 /// off, where the bound sometimes counts one (2).
 const F64_SHARE: f64 = 1.0 / (1u64 << 28) as f64;
+
+/// What PyTorch's own f64 may be off by, relative to the value or to one, where it computes less carefully
+/// than the bound assumes.
+fn torch_error(case: &Case) -> f64 {
+    match case.op.as_str() {
+        // It folds mean and scale into one shift: with means of 1000, 1000·2⁻⁵³ = 1e-13 cancels, a few times.
+        "batch_norm_train" => 1e-12,
+        // Its derivatives cancel in the tails, as make_torch.py --check found against 60 digits.
+        "sigmoid" | "silu" | "softplus" => 1e-14,
+        _ => 0.0,
+    }
+}
 
 /// What became of the cases of an operation.
 #[derive(Default)]
@@ -55,6 +85,10 @@ fn judge(case: &Case, found: &Tensor, bound: &Tensor, torch: &Stored, tally: &mu
         return Some(format!("shape {}, PyTorch has {:?}", found.shape(), torch.shape));
     }
     if found.dtype() == DType::I32 {
+        if unpromised(case) && !found.device().is_cpu() {
+            tally.unpromised += observed.len();
+            return None;
+        }
         let expected: Vec<Bounded> = torch.data.iter().map(|&v| Bounded::exact(v)).collect();
         tally.elements += observed.len();
         return compare(found.shape(), &observed, &torch.shape, &expected, true).rejected;
@@ -69,7 +103,10 @@ fn judge(case: &Case, found: &Tensor, bound: &Tensor, torch: &Stored, tally: &mu
             }
             continue;
         }
-        let error = if found.dtype() == DType::F64 { F64_SHARE * bound.error } else { bound.error };
+        let error = match found.dtype() {
+            DType::F64 => F64_SHARE * bound.error + torch_error(case) * torch.abs().max(1.0),
+            _ => bound.error,
+        };
         tally.deviation = tally.deviation.max((observed - torch).abs() / torch.abs().max(1.0));
         kept.push(observed);
         expected.push(Bounded::new(torch, error));
@@ -111,6 +148,8 @@ fn follows_torch(device: &Device, dtype: DType) {
     }
     println!("{run} cases, {elsewhere} more in golden_optim.rs");
     assert_eq!(run + elsewhere, 230, "the golden file has other cases");
+    let unknown = UNPROMISED.iter().find(|(id, _)| !golden::cases(None).iter().any(|case| case.id == *id));
+    assert!(unknown.is_none(), "no case {unknown:?}");
     assert!(failures.is_empty(), "{} rejected\n{}", failures.len(), failures.join("\n"));
 }
 
