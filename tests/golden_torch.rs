@@ -98,6 +98,8 @@ fn judge(case: &Case, found: &Tensor, bound: &Tensor, torch: &Stored, tally: &mu
     for (index, ((&observed, bound), &torch)) in observed.iter().zip(&bounds).zip(&torch.data).enumerate() {
         if bound.is_vacuous() && unpromised(case) {
             tally.unpromised += 1;
+            // The one difference: no comparison holds for NaN, so relu takes the branch of zero.
+            let torch = if case.op == "relu" && torch.is_nan() { 0.0 } else { torch };
             if found.device().is_cpu() && !near(observed, torch, found.dtype()) {
                 return Some(format!("element {index} is {observed:e}, PyTorch has {torch:e}"));
             }
@@ -141,7 +143,9 @@ fn follows_torch(device: &Device, dtype: DType) {
         tally.cases += 1;
         run += 1;
     }
-    println!("{device} {dtype}: operation, cases, elements, of them unpromised, deviation, share of the bound");
+    println!(
+        "{device} {dtype}: operation, cases, elements, of them unpromised, deviation, share of the bound"
+    );
     for (op, t) in &tallies {
         let (all, left) = (t.elements + t.unpromised, t.unpromised);
         println!("{op:24} {:3} {all:6} {left:4}  {:.1e}  {:.4}", t.cases, t.deviation, t.share);

@@ -133,10 +133,17 @@ fn policies() -> [BoundsCheckPolicies; 2] {
     })
 }
 
-fn spirv(key: &str, module: &Module, info: &ModuleInfo, bounds_check_policies: BoundsCheckPolicies) -> Vec<u32> {
+fn spirv(
+    key: &str,
+    module: &Module,
+    info: &ModuleInfo,
+    bounds_check_policies: BoundsCheckPolicies,
+) -> Vec<u32> {
     let options = spv::Options { bounds_check_policies, ..spv::Options::default() };
-    let pipeline =
-        spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: module.entry_points[0].name.clone() };
+    let pipeline = spv::PipelineOptions {
+        shader_stage: ShaderStage::Compute,
+        entry_point: module.entry_points[0].name.clone(),
+    };
     spv::write_vec(module, info, &options, Some(&pipeline)).unwrap_or_else(|e| panic!("SPIR-V of {key}: {e}"))
 }
 
@@ -148,8 +155,11 @@ fn every_kernel_lowers_to_every_language() {
         for policy in policies() {
             sizes[0] += 4 * spirv(key, &module, &info, policy).len();
 
-            let options =
-                msl::Options { lang_version: (2, 0), bounds_check_policies: policy, ..msl::Options::default() };
+            let options = msl::Options {
+                lang_version: (2, 0),
+                bounds_check_policies: policy,
+                ..msl::Options::default()
+            };
             let (text, translated) = msl::write_string(&module, &info, &options, &Default::default())
                 .unwrap_or_else(|e| panic!("MSL of {key}: {e}"));
             assert!(translated.entry_point_names.iter().all(Result::is_ok), "MSL of {key}");
@@ -204,7 +214,8 @@ fn spirv_val_accepts_every_kernel() {
             let words = spirv(key, &module, &info, policy);
             let file = folder.join(format!("{number}-{form}.spv"));
             std::fs::write(&file, words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
-            let said = Command::new("spirv-val").args(["--target-env", "vulkan1.0"]).arg(&file).output().unwrap();
+            let said =
+                Command::new("spirv-val").args(["--target-env", "vulkan1.0"]).arg(&file).output().unwrap();
             if !said.status.success() {
                 refused.push(format!("{key}, {form}: {}", String::from_utf8_lossy(&said.stderr)));
             }
