@@ -7,8 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of poison behind every buffer in guard mode. Longer than any kernel's tile of a row.
 const GUARD_BYTES: u64 = 4096;
-/// A NaN as f32, an index far outside everything as i32 and u32.
-const POISON: u32 = 0x7fed_beef;
+/// A NaN as f32, an index far outside everything as i32 and u32. Each buffer has its own: arithmetic passes
+/// a NaN's bits on, so a word read behind one buffer and written behind another must not look untouched.
+fn poison(serial: u64) -> u32 {
+    0x7fc0_0000 | (serial.wrapping_mul(0x9e37_79b9) as u32 & 0x003f_ffff)
+}
 
 /// How much memory a device's pool holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub struct Buffer {
     class: u64,
     /// The bytes that hold data.
     bytes: u64,
+    /// What stands behind the data in guard mode.
+    poison: u32,
     /// The serial number of the last recording that uses the buffer.
     last_use: AtomicU64,
     pool: Arc<Pool>,
@@ -81,18 +86,20 @@ impl Pool {
         }
         let class = if self.guard { bytes + GUARD_BYTES } else { class(bytes).min(self.max_bytes) };
         let reused = if self.guard { None } else { self.shelf().idle.get_mut(&class).and_then(Vec::pop) };
+        let poison = poison(self.shelf().stats.created);
         let (raw, last_use) = match reused {
             Some(found) => {
                 self.shelf().stats.idle -= class;
                 found
             }
-            None => (self.create(op, class)?, 0),
+            None => (self.create(op, class, poison)?, 0),
         };
         self.shelf().stats.live += class;
-        Ok(Buffer { raw: Some(raw), class, bytes, last_use: AtomicU64::new(last_use), pool: self.clone() })
+        let last_use = AtomicU64::new(last_use);
+        Ok(Buffer { raw: Some(raw), class, bytes, poison, last_use, pool: self.clone() })
     }
 
-    fn create(&self, op: &'static str, size: u64) -> Result<wgpu::Buffer> {
+    fn create(&self, op: &'static str, size: u64, poison: u32) -> Result<wgpu::Buffer> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -111,7 +118,7 @@ impl Pool {
         }
         if self.guard {
             if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
-                view.copy_from_slice(&POISON.to_le_bytes().repeat(size as usize / 4));
+                view.copy_from_slice(&poison.to_le_bytes().repeat(size as usize / 4));
             }
             buffer.unmap();
         }
@@ -146,7 +153,7 @@ impl Buffer {
 
     /// Whether the words behind the data, read back whole, are still poison.
     pub(crate) fn guard_intact(&self, contents: &[u8]) -> bool {
-        contents[self.bytes as usize..].chunks_exact(4).all(|word| word == POISON.to_le_bytes())
+        contents[self.bytes as usize..].chunks_exact(4).all(|word| word == self.poison.to_le_bytes())
     }
 }
 
@@ -170,7 +177,7 @@ mod tests {
     fn classes_hold_the_request_and_waste_at_most_a_quarter() {
         for bytes in (1..200_000u64).step_by(37) {
             let c = class(bytes);
-            assert!(c >= bytes && c % 4 == 0);
+            assert!(c >= bytes && c.is_multiple_of(4));
             assert!(bytes < 1024 || c <= bytes + bytes / 4, "{bytes} in {c}");
         }
     }

@@ -66,7 +66,10 @@ fn kinked(op: &str, f: Unary) -> Case {
 
 fn unary(op: &'static str, f: Unary, low: f64, high: f64) -> Room {
     if low == high {
-        return Room { op, cases: vec![kinked(op, f), Case::new(op, "empty", [Input::any([0, 3])], move |x| f(&x[0]))] };
+        return Room {
+            op,
+            cases: vec![kinked(op, f), Case::new(op, "empty", [Input::any([0, 3])], move |x| f(&x[0]))],
+        };
     }
     let make = |detail: &str, input: Input| Case::new(op, detail, [input], move |x| f(&x[0]));
     let mut cases = vec![

@@ -1,10 +1,10 @@
 //! Would the cases notice if a shader were wrong? Every shader is changed in every small way that
 //! [`mutate`](super::mutate) knows, one at a time, and the cases that launch it are run against the change.
 
+use super::Room;
 use super::case::Case;
 use super::mutate::{Mutant, apply, fuelled, mutants};
 use super::run::{Direction, compare_all, outputs, reference};
-use super::Room;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -69,7 +69,11 @@ pub fn mutate_shaders(
     let devices = [open(Kernels::Software)?, open(Kernels::Hardware)?];
     let gpus: Option<Vec<&Gpu>> = devices.iter().map(Device::as_gpu).collect();
     let gpus = gpus.ok_or_else(|| {
-        Error::device("verify --mutate", "the CPU device", "Shaders run on a GPU: name an adapter with --device.")
+        Error::device(
+            "verify --mutate",
+            "the CPU device",
+            "Shaders run on a GPU: name an adapter with --device.",
+        )
     })?;
     let (trials, subjects) = survey(&devices, &gpus, rooms, filter)?;
     let mut rows = Vec::new();
@@ -101,10 +105,14 @@ fn survey<'a>(
             }
             for (device, gpu) in gpus.iter().enumerate() {
                 gpu.take_launched();
-                outputs(case, direction, &devices[device], DType::F32)?.iter().try_for_each(Tensor::finish)?;
+                outputs(case, direction, &devices[device], DType::F32)?
+                    .iter()
+                    .try_for_each(Tensor::finish)?;
                 let launched = gpu.take_launched();
-                let wanted: Vec<(String, String)> =
-                    launched.into_iter().filter(|(key, _)| is_file(key) && shader_of(key).contains(filter)).collect();
+                let wanted: Vec<(String, String)> = launched
+                    .into_iter()
+                    .filter(|(key, _)| is_file(key) && shader_of(key).contains(filter))
+                    .collect();
                 if wanted.is_empty() {
                     continue;
                 }
@@ -196,10 +204,11 @@ fn examine(
     let mut favourite = 0;
     for (key, places) in changes {
         let places = Arc::new(places);
-        let rewrite: gpu::Rewrite = Arc::new(move |source: &Source, module| match places.get(&source.key()) {
-            Some(mutant) => apply(&module, mutant, FUEL),
-            None => fuelled(&module, FUEL),
-        });
+        let rewrite: gpu::Rewrite =
+            Arc::new(move |source: &Source, module| match places.get(&source.key()) {
+                Some(mutant) => apply(&module, mutant, FUEL),
+                None => fuelled(&module, FUEL),
+            });
         for gpu in gpus {
             gpu.set_rewrite(shader, Some(rewrite.clone()));
         }
