@@ -9,15 +9,16 @@ use crate::gpu::{GpuOptions, Kernels};
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 
-/// Every kernel that some case of the rooms launches in some direction, with either family of kernels, as it
-/// is given to the device: WGSL text by key. The key of a shader is its path with its constants; that of a
-/// generated kernel is its text.
+/// Every kernel that some case of the rooms launches in some direction, as it is given to the device: WGSL
+/// text by key. The key of a shader is its path with its constants; that of a generated kernel is its text.
+/// Surveyed are both families of kernels, with all that the adapter offers and as a portable device.
 ///
 /// Errors: [`Error::Device`] on the CPU, and that of a case which cannot run.
 pub fn launched_kernels(request: &str, rooms: &[Room]) -> Result<BTreeMap<String, String>> {
-    let mut kernels = BTreeMap::new();
-    for family in [Kernels::Software, Kernels::Hardware] {
-        let options = GpuOptions { guard: true, kernels: Some(family), ..GpuOptions::default() };
+    let mut found = BTreeMap::new();
+    let families = [Kernels::Software, Kernels::Hardware].map(Some);
+    for (kernels, portable) in families.into_iter().flat_map(|f| [(f, false), (f, true)]) {
+        let options = GpuOptions { guard: true, kernels, portable, ..GpuOptions::default() };
         let device = Device::select_with(request, options)?;
         let gpu = device.as_gpu().ok_or_else(|| {
             Error::device("launched_kernels", "the CPU device", "Kernels run on a GPU: name an adapter.")
@@ -31,7 +32,7 @@ pub fn launched_kernels(request: &str, rooms: &[Room]) -> Result<BTreeMap<String
                 }
             }
         }
-        kernels.extend(gpu.take_launched());
+        found.extend(gpu.take_launched());
     }
-    Ok(kernels)
+    Ok(found)
 }
