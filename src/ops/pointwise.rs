@@ -80,6 +80,10 @@ fn unary(op: &'static str, f: Unary, low: f64, high: f64) -> Room {
     if low > 0.0 && matches!(op, "abs" | "softplus" | "mish" | "softsign" | "sign") {
         cases.push(make("negative", Input::uniform([47], -high, -low)));
     }
+    // Smooth functions whose formulas have branches that meet there.
+    if matches!(op, "tanh" | "erf" | "sigmoid" | "silu" | "softplus" | "gelu" | "gelu_tanh" | "mish") {
+        cases.push(make("at zero", Input::fixed([3], &[0.0, -0.0, 0.25])));
+    }
     Room { op, cases }
 }
 
