@@ -223,10 +223,10 @@ impl Gpu {
     }
 
     /// Installs or removes a change to every kernel compiled from now on, and forgets the compiled ones
-    /// whose key begins with `prefix`.
-    pub(crate) fn set_rewrite(&self, prefix: &str, rewrite: Option<Rewrite>) {
+    /// that `stale` names by their keys.
+    pub(crate) fn set_rewrite(&self, stale: impl Fn(&str) -> bool, rewrite: Option<Rewrite>) {
         *self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner) = rewrite;
-        self.pipelines().retain(|key, _| !key.starts_with(prefix));
+        self.pipelines().retain(|key, _| !stale(key));
     }
 
     /// The sources of the kernels launched since the last call, by key. Empty on the first call, which

@@ -74,6 +74,12 @@ fn unary(op: &'static str, f: Unary, low: f64, high: f64) -> Room {
         make("257", Input::uniform([257], low, high)),
         make("7x41 transposed", Input::uniform([7, 41], low, high).transposed()),
     ];
+    if matches!(op, "tanh" | "erf") {
+        // Where one formula takes over from another, and far out.
+        let edges = [0.0, 1e-3, 0.25, 0.75, 1.0, 1.25, 2.5, 4.0, 4.5, 8.0, 10.0, 10.5, 50.0];
+        let both: Vec<f64> = edges.iter().flat_map(|&x| [x, -x]).collect();
+        cases.push(make("edges", Input::fixed([both.len()], &both)).value_only());
+    }
     if low > 0.0 && matches!(op, "abs" | "softplus" | "mish" | "softsign" | "sign") {
         cases.push(make("negative", Input::uniform([47], -high, -low)));
     }
