@@ -134,7 +134,7 @@ fn main(
         }
         return;
     }
-    var squares = 0.0;
+    var squares: f32;
     if STAGE == 3u {
         squares = sum_lanes(local, sweep(1u, part, delta, 0.0)) / f32(params.terms);
     } else {

@@ -2,13 +2,14 @@
 
 use crate::error::{Error, Result};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of poison behind every buffer in guard mode. Longer than any kernel's tile of a row.
 const GUARD_BYTES: u64 = 4096;
-/// A NaN as f32, an index far outside everything as i32 and u32.
-const POISON: u32 = 0x7fed_beef;
+/// A NaN as f32, an index far outside everything as i32 and u32. The low 20 bits number the buffer: arithmetic
+/// hands a NaN on as it is, so poison read in one buffer and written behind the end of another would not show.
+const POISON: u32 = 0x7fe0_0001;
 
 /// How much memory a device's pool holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(crate) struct Pool {
     shelf: Mutex<Shelf>,
     max_bytes: u64,
     guard: bool,
+    /// How many buffers were handed out, to tell their poison apart.
+    numbers: AtomicU32,
 }
 
 /// A storage buffer of some tensor. Dropping it returns it to the pool.
@@ -42,6 +45,8 @@ pub struct Buffer {
     class: u64,
     /// The bytes that hold data.
     bytes: u64,
+    /// What it was filled with, in guard mode.
+    poison: u32,
     /// The serial number of the last recording that uses the buffer.
     last_use: AtomicU64,
     pool: Arc<Pool>,
@@ -57,7 +62,7 @@ fn class(bytes: u64) -> u64 {
 
 impl Pool {
     pub fn new(device: wgpu::Device, max_bytes: u64, guard: bool) -> Arc<Self> {
-        Arc::new(Pool { device, shelf: Mutex::default(), max_bytes, guard })
+        Arc::new(Pool { device, shelf: Mutex::default(), max_bytes, guard, numbers: AtomicU32::new(0) })
     }
 
     fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
@@ -81,18 +86,20 @@ impl Pool {
         }
         let class = if self.guard { bytes + GUARD_BYTES } else { class(bytes).min(self.max_bytes) };
         let reused = if self.guard { None } else { self.shelf().idle.get_mut(&class).and_then(Vec::pop) };
+        let number = self.numbers.fetch_add(1, Relaxed);
+        let poison = POISON + number % 0xf_ffff;
         let (raw, last_use) = match reused {
             Some(found) => {
                 self.shelf().stats.idle -= class;
                 found
             }
-            None => (self.create(op, class)?, 0),
+            None => (self.create(op, class, poison)?, 0),
         };
         self.shelf().stats.live += class;
-        Ok(Buffer { raw: Some(raw), class, bytes, last_use: AtomicU64::new(last_use), pool: self.clone() })
+        Ok(Buffer { raw: Some(raw), class, bytes, poison, last_use: AtomicU64::new(last_use), pool: self.clone() })
     }
 
-    fn create(&self, op: &'static str, size: u64) -> Result<wgpu::Buffer> {
+    fn create(&self, op: &'static str, size: u64, poison: u32) -> Result<wgpu::Buffer> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -111,7 +118,7 @@ impl Pool {
         }
         if self.guard {
             if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
-                view.copy_from_slice(&POISON.to_le_bytes().repeat(size as usize / 4));
+                view.copy_from_slice(&poison.to_le_bytes().repeat(size as usize / 4));
             }
             buffer.unmap();
         }
@@ -146,7 +153,7 @@ impl Buffer {
 
     /// Whether the words behind the data, read back whole, are still poison.
     pub(crate) fn guard_intact(&self, contents: &[u8]) -> bool {
-        contents[self.bytes as usize..].chunks_exact(4).all(|word| word == POISON.to_le_bytes())
+        contents[self.bytes as usize..].chunks_exact(4).all(|word| word == self.poison.to_le_bytes())
     }
 }
 

@@ -6,7 +6,7 @@ use gradus::{Result, rooms};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only cases (with --mutate: shaders) whose names contain this.
+    /// Only cases whose names contain this (with --mutate: shaders, and commas separate alternatives).
     #[arg(default_value = "")]
     filter: String,
     /// Change every shader in every small way, and see that the cases notice.
