@@ -67,7 +67,7 @@ fn main(
     // A row beyond the end has no terms, but its lanes keep the others company at the barriers.
     let terms = select(0u, params.terms, row < params.rows);
 
-    var largest = 0.0;
+    var largest: f32;
     if terms > 0u {
         largest = x[base];
     }

@@ -26,6 +26,8 @@ pub struct PoolStats {
 #[derive(Default)]
 struct Shelf {
     idle: HashMap<u64, Vec<(wgpu::Buffer, u64)>>,
+    /// What was dropped since a watch began.
+    watched: Option<Vec<Buffer>>,
     stats: PoolStats,
 }
 
@@ -67,6 +69,11 @@ impl Pool {
 
     fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins or ends to keep what is dropped, for its guard to be read; returns what was kept.
+    pub fn watch(&self, on: bool) -> Vec<Buffer> {
+        std::mem::replace(&mut self.shelf().watched, on.then(Vec::new)).unwrap_or_default()
     }
 
     pub fn stats(&self) -> PoolStats {
@@ -151,9 +158,9 @@ impl Buffer {
         self.last_use.load(Relaxed)
     }
 
-    /// Whether the words behind the data, read back whole, are still poison.
-    pub(crate) fn guard_intact(&self, contents: &[u8]) -> bool {
-        contents[self.bytes as usize..].chunks_exact(4).all(|word| word == self.poison.to_le_bytes())
+    /// Whether the words behind the data, as read back from there on, are still poison.
+    pub(crate) fn guard_intact(&self, behind: &[u8]) -> bool {
+        behind.chunks_exact(4).all(|word| word == self.poison.to_le_bytes())
     }
 }
 
@@ -161,6 +168,12 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(raw) = self.raw.take() else { return };
         let mut shelf = self.pool.shelf();
+        if let Some(watched) = &mut shelf.watched {
+            let (class, bytes, poison, pool) = (self.class, self.bytes, self.poison, self.pool.clone());
+            let last_use = AtomicU64::new(self.last_use());
+            watched.push(Buffer { raw: Some(raw), class, bytes, poison, last_use, pool });
+            return;
+        }
         shelf.stats.live -= self.class;
         if !self.pool.guard {
             shelf.stats.idle += self.class;

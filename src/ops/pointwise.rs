@@ -52,6 +52,10 @@ const BINARY: [(&str, Binary); 8] = [
     ("equal", Tensor::equal),
 ];
 
+/// Six workgroups but for one element: verification folds them, and an index that runs short does not reach
+/// the last, one that runs over leaves the tensor.
+const FOLDED: usize = 6 * 256 - 1;
+
 /// The cases of this room.
 pub(super) fn rooms() -> Vec<Room> {
     let mut rooms: Vec<Room> = UNARY.into_iter().map(|(op, f, low, high)| unary(op, f, low, high)).collect();
@@ -79,9 +83,9 @@ fn unary(op: &'static str, f: Unary, low: f64, high: f64) -> Room {
     if matches!(op, "tanh" | "erf") {
         // Where one formula takes over from another, and far out.
         let edges = [0.0, 1e-3, 0.25, 0.75, 1.0, 1.25, 2.5, 4.0, 4.5, 8.0, 10.0, 10.5, 50.0];
-        // More than five workgroups of them, so that verification folds.
-        let both: Vec<f64> = edges.iter().flat_map(|&x| [x, -x]).cycle().take(1301).collect();
-        cases.push(make("edges", Input::fixed([1301], &both)).value_only());
+        let both: Vec<f64> = edges.iter().flat_map(|&x| [x, -x]).cycle().take(FOLDED + 5).collect();
+        let input = Input::fixed([FOLDED + 5], &both);
+        cases.push(Case::new(op, "edges", [input], move |x| f(&x[0].slice(0, 5, x[0].count())?)).value_only());
     }
     if low > 0.0 && matches!(op, "abs" | "softplus" | "mish" | "softsign" | "sign") {
         cases.push(make("negative", Input::uniform([47], -high, -low)));
@@ -150,23 +154,26 @@ fn fused() -> Vec<Case> {
                 a * b + c / d - e.clone() * f + g.sqrt()
             })
         }),
-        // Every view with an offset and strides of its own, over more than five workgroups.
-        Case::new("map", "views", [Input::whole([5, 17, 19]), Input::whole([19, 1, 40]), Input::whole([7, 1])], |x| {
-            let a = x[0].permute(&[2, 0, 1])?.slice(0, 1, 18)?;
-            let b = x[1].slice(0, 2, 19)?.slice_step(-1, 3, 37, 2)?;
-            Tensor::map([&a, &b, &x[2].slice(0, 2, 7)?], |[a, b, c]| {
+        // Every view with an offset and strides of its own, all of them 13×2×59, one less than FOLDED.
+        Case::new("map", "views", [Input::whole([2, 59, 15]), Input::whole([15, 1, 122]), Input::whole([4, 1])], |x| {
+            let a = x[0].permute(&[2, 0, 1])?.slice(0, 1, 14)?;
+            let b = x[1].slice(0, 2, 15)?.slice_step(-1, 3, 120, 2)?;
+            Tensor::map([&a, &b, &x[2].slice(0, 2, 4)?], |[a, b, c]| {
                 let f = Formula::scalar;
                 ((a * f(2.0) + f(3.0)) * b - c * f(5.0) + f(7.0)) * f(0.25) + f(11.0)
             })
         })
         .exact()
         .value_only(),
-        Case::new("map", "integers to floats", [Input::index([1301], 4000), Input::whole([])], |x| {
-            x[0].to_dtype(x[1].dtype())
+        Case::new("map", "integers to floats", [Input::index([FOLDED + 5], 4000), Input::whole([])], |x| {
+            x[0].slice(0, 5, FOLDED + 5)?.to_dtype(x[1].dtype())
         })
         .exact()
         .value_only(),
-        Case::new("map", "floats to integers", [Input::distinct([1301])], |x| x[0].to_dtype(DType::I32)).value_only(),
+        Case::new("map", "floats to integers", [Input::distinct([FOLDED + 5])], |x| {
+            x[0].slice(0, 5, FOLDED + 5)?.to_dtype(DType::I32)
+        })
+        .value_only(),
         Case::new("map", "nine tensors", vec![any(&[31]); 9], |x| {
             x[1..].iter().try_fold(x[0].clone(), |sum, t| sum.mul_scalar(0.5)?.add(t))
         }),

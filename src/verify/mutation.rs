@@ -16,7 +16,7 @@
 use super::Room;
 use super::case::Case;
 use super::mutate::{Mutant, apply, fuelled, mutants};
-use super::run::{Direction, compare_all, outputs, reference};
+use super::run::{Direction, WRITTEN_BEHIND, compare_all, guarded_outputs, outputs, reference};
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -255,18 +255,11 @@ fn is_file(key: &str) -> bool {
 
 /// Why a trial's result is rejected, if it is.
 fn rejects(trial: &Trial, devices: &[Device]) -> Result<Option<String>> {
-    let device = &devices[trial.device];
-    let observed = match outputs(trial.case, trial.direction, device, DType::F32) {
-        Ok(observed) => observed,
+    let observed = match guarded_outputs(trial.case, trial.direction, &devices[trial.device]) {
+        Ok((observed, true)) => observed,
+        Ok((_, false)) => return Ok(Some(WRITTEN_BEHIND.into())),
         Err(error) => return Ok(Some(error.to_string())),
     };
-    for tensor in &observed {
-        match tensor.guard_intact() {
-            Ok(true) => {}
-            Ok(false) => return Ok(Some("written behind the end".into())),
-            Err(error) => return Ok(Some(error.to_string())),
-        }
-    }
     Ok(compare_all(&observed, &trial.expected, trial.case.exact)?.rejected)
 }
 
