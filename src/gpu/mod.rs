@@ -198,6 +198,26 @@ impl Gpu {
         self.0.pool.take(op, bytes).map(Arc::new)
     }
 
+    /// Whether nothing was written behind the end of a buffer, in guard mode.
+    pub(crate) fn guard_intact(&self, buffer: &Buffer) -> Result<bool> {
+        let behind = buffer.bound() - buffer.bytes();
+        Ok(behind == 0 || buffer.guard_intact(&self.read(buffer, buffer.bytes(), behind)?.wait()?))
+    }
+
+    /// Runs `work`, and tells whether nothing was written behind the end of any buffer that it let go of.
+    pub(crate) fn watched<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, bool)> {
+        self.0.pool.watch(true);
+        let done = work();
+        let kept = self.0.pool.watch(false);
+        let done = done?;
+        for buffer in &kept {
+            if !self.guard_intact(buffer)? {
+                return Ok((done, false));
+            }
+        }
+        Ok((done, true))
+    }
+
     /// A buffer of numbers that never change, made and uploaded when a kernel first asks for it by name.
     ///
     /// Errors: those of [`buffer`](Self::buffer).
@@ -232,10 +252,10 @@ impl Gpu {
     }
 
     /// Installs or removes a change to every kernel compiled from now on, and forgets the compiled ones
-    /// whose key begins with `prefix`.
-    pub(crate) fn set_rewrite(&self, prefix: &str, rewrite: Option<Rewrite>) {
+    /// that `stale` names by their keys.
+    pub(crate) fn set_rewrite(&self, stale: impl Fn(&str) -> bool, rewrite: Option<Rewrite>) {
         *self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner) = rewrite;
-        self.pipelines().retain(|key, _| !key.starts_with(prefix));
+        self.pipelines().retain(|key, _| !stale(key));
     }
 
     /// The sources of the kernels launched since the last call, by key. Empty on the first call, which

@@ -2,16 +2,14 @@
 
 use crate::error::{Error, Result};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of poison behind every buffer in guard mode. Longer than any kernel's tile of a row.
 const GUARD_BYTES: u64 = 4096;
-/// A NaN as f32, an index far outside everything as i32 and u32. Each buffer has its own: arithmetic passes
-/// a NaN's bits on, so a word read behind one buffer and written behind another must not look untouched.
-fn poison(serial: u64) -> u32 {
-    0x7fc0_0000 | (serial.wrapping_mul(0x9e37_79b9) as u32 & 0x003f_ffff)
-}
+/// A NaN as f32, an index far outside everything as i32 and u32. The low 20 bits number the buffer: arithmetic
+/// hands a NaN on as it is, so poison read in one buffer and written behind the end of another would not show.
+const POISON: u32 = 0x7fe0_0001;
 
 /// How much memory a device's pool holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +26,8 @@ pub struct PoolStats {
 #[derive(Default)]
 struct Shelf {
     idle: HashMap<u64, Vec<(wgpu::Buffer, u64)>>,
+    /// What was dropped since a watch began.
+    watched: Option<Vec<Buffer>>,
     stats: PoolStats,
 }
 
@@ -37,6 +37,8 @@ pub(crate) struct Pool {
     shelf: Mutex<Shelf>,
     max_bytes: u64,
     guard: bool,
+    /// How many buffers were handed out, to tell their poison apart.
+    numbers: AtomicU32,
 }
 
 /// A storage buffer of some tensor. Dropping it returns it to the pool.
@@ -45,7 +47,7 @@ pub struct Buffer {
     class: u64,
     /// The bytes that hold data.
     bytes: u64,
-    /// What stands behind the data in guard mode.
+    /// What it was filled with, in guard mode.
     poison: u32,
     /// The serial number of the last recording that uses the buffer.
     last_use: AtomicU64,
@@ -62,11 +64,16 @@ fn class(bytes: u64) -> u64 {
 
 impl Pool {
     pub fn new(device: wgpu::Device, max_bytes: u64, guard: bool) -> Arc<Self> {
-        Arc::new(Pool { device, shelf: Mutex::default(), max_bytes, guard })
+        Arc::new(Pool { device, shelf: Mutex::default(), max_bytes, guard, numbers: AtomicU32::new(0) })
     }
 
     fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins or ends to keep what is dropped, for its guard to be read; returns what was kept.
+    pub fn watch(&self, on: bool) -> Vec<Buffer> {
+        std::mem::replace(&mut self.shelf().watched, on.then(Vec::new)).unwrap_or_default()
     }
 
     pub fn stats(&self) -> PoolStats {
@@ -86,7 +93,8 @@ impl Pool {
         }
         let class = if self.guard { bytes + GUARD_BYTES } else { class(bytes).min(self.max_bytes) };
         let reused = if self.guard { None } else { self.shelf().idle.get_mut(&class).and_then(Vec::pop) };
-        let poison = poison(self.shelf().stats.created);
+        let number = self.numbers.fetch_add(1, Relaxed);
+        let poison = POISON + number % 0xf_ffff;
         let (raw, last_use) = match reused {
             Some(found) => {
                 self.shelf().stats.idle -= class;
@@ -95,8 +103,14 @@ impl Pool {
             None => (self.create(op, class, poison)?, 0),
         };
         self.shelf().stats.live += class;
-        let last_use = AtomicU64::new(last_use);
-        Ok(Buffer { raw: Some(raw), class, bytes, poison, last_use, pool: self.clone() })
+        Ok(Buffer {
+            raw: Some(raw),
+            class,
+            bytes,
+            poison,
+            last_use: AtomicU64::new(last_use),
+            pool: self.clone(),
+        })
     }
 
     fn create(&self, op: &'static str, size: u64, poison: u32) -> Result<wgpu::Buffer> {
@@ -151,9 +165,9 @@ impl Buffer {
         self.last_use.load(Relaxed)
     }
 
-    /// Whether the words behind the data, read back whole, are still poison.
-    pub(crate) fn guard_intact(&self, contents: &[u8]) -> bool {
-        contents[self.bytes as usize..].chunks_exact(4).all(|word| word == self.poison.to_le_bytes())
+    /// Whether the words behind the data, as read back from there on, are still poison.
+    pub(crate) fn guard_intact(&self, behind: &[u8]) -> bool {
+        behind.chunks_exact(4).all(|word| word == self.poison.to_le_bytes())
     }
 }
 
@@ -161,6 +175,12 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(raw) = self.raw.take() else { return };
         let mut shelf = self.pool.shelf();
+        if let Some(watched) = &mut shelf.watched {
+            let (class, bytes, poison, pool) = (self.class, self.bytes, self.poison, self.pool.clone());
+            let last_use = AtomicU64::new(self.last_use());
+            watched.push(Buffer { raw: Some(raw), class, bytes, poison, last_use, pool });
+            return;
+        }
         shelf.stats.live -= self.class;
         if !self.pool.guard {
             shelf.stats.idle += self.class;
@@ -177,7 +197,7 @@ mod tests {
     fn classes_hold_the_request_and_waste_at_most_a_quarter() {
         for bytes in (1..200_000u64).step_by(37) {
             let c = class(bytes);
-            assert!(c >= bytes && c.is_multiple_of(4));
+            assert!(c >= bytes && c % 4 == 0);
             assert!(bytes < 1024 || c <= bytes + bytes / 4, "{bytes} in {c}");
         }
     }

@@ -1,6 +1,8 @@
 //! The cases of pointwise functions; the functions themselves are formulas.
 
+use crate::dtype::DType;
 use crate::error::Result;
+use crate::formula::Formula;
 use crate::tensor::Tensor;
 use crate::verify::{Case, Input, Room};
 
@@ -50,6 +52,10 @@ const BINARY: [(&str, Binary); 8] = [
     ("equal", Tensor::equal),
 ];
 
+/// Six workgroups but for one element: verification folds them, and an index that runs short does not reach
+/// the last, one that runs over leaves the tensor.
+const FOLDED: usize = 6 * 256 - 1;
+
 /// The cases of this room.
 pub(super) fn rooms() -> Vec<Room> {
     let mut rooms: Vec<Room> = UNARY.into_iter().map(|(op, f, low, high)| unary(op, f, low, high)).collect();
@@ -77,6 +83,14 @@ fn unary(op: &'static str, f: Unary, low: f64, high: f64) -> Room {
         make("257", Input::uniform([257], low, high)),
         make("7x41 transposed", Input::uniform([7, 41], low, high).transposed()),
     ];
+    if matches!(op, "tanh" | "erf") {
+        // Where one formula takes over from another, and far out.
+        let edges = [0.0, 1e-3, 0.25, 0.75, 1.0, 1.25, 2.5, 4.0, 4.5, 8.0, 10.0, 10.5, 50.0];
+        let both: Vec<f64> = edges.iter().flat_map(|&x| [x, -x]).cycle().take(FOLDED + 5).collect();
+        let input = Input::fixed([FOLDED + 5], &both);
+        cases
+            .push(Case::new(op, "edges", [input], move |x| f(&x[0].slice(0, 5, x[0].count())?)).value_only());
+    }
     if low > 0.0 && matches!(op, "abs" | "softplus" | "mish" | "softsign" | "sign") {
         cases.push(make("negative", Input::uniform([47], -high, -low)));
     }
@@ -148,6 +162,31 @@ fn fused() -> Vec<Case> {
                 a * b + c / d - e.clone() * f + g.sqrt()
             })
         }),
+        // Every view with an offset and strides of its own, all of them 13×2×59, one less than FOLDED.
+        Case::new(
+            "map",
+            "views",
+            [Input::whole([2, 59, 15]), Input::whole([15, 1, 122]), Input::whole([4, 1])],
+            |x| {
+                let a = x[0].permute(&[2, 0, 1])?.slice(0, 1, 14)?;
+                let b = x[1].slice(0, 2, 15)?.slice_step(-1, 3, 120, 2)?;
+                Tensor::map([&a, &b, &x[2].slice(0, 2, 4)?], |[a, b, c]| {
+                    let f = Formula::scalar;
+                    ((a * f(2.0) + f(3.0)) * b - c * f(5.0) + f(7.0)) * f(0.25) + f(11.0)
+                })
+            },
+        )
+        .exact()
+        .value_only(),
+        Case::new("map", "integers to floats", [Input::index([FOLDED + 5], 4000), Input::whole([])], |x| {
+            x[0].slice(0, 5, FOLDED + 5)?.to_dtype(x[1].dtype())
+        })
+        .exact()
+        .value_only(),
+        Case::new("map", "floats to integers", [Input::distinct([FOLDED + 5])], |x| {
+            x[0].slice(0, 5, FOLDED + 5)?.to_dtype(DType::I32)
+        })
+        .value_only(),
         Case::new("map", "nine tensors", vec![any(&[31]); 9], |x| {
             x[1..].iter().try_fold(x[0].clone(), |sum, t| sum.mul_scalar(0.5)?.add(t))
         }),

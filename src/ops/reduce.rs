@@ -378,7 +378,7 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         Case::new("mean", "6x7", [Input::any([6, 7])], |x| x[0].mean(&[1], true)),
         Case::new("mean", "empty", [Input::any([2, 0])], |x| x[0].mean(&[1], true)).fails(),
     ];
-    let argmax = [vec![1, 1], vec![64, 33], vec![65, 31], vec![5, 59, 4]]
+    let argmax = [vec![1, 1], vec![64, 33], vec![65, 31], vec![5, 59, 4], vec![337, 3]]
         .into_iter()
         .flat_map(|shape| {
             (0..shape.len() as isize).map(move |axis| {

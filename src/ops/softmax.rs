@@ -213,6 +213,8 @@ fn cases(op: &'static str, f: fn(&Tensor, isize) -> Result<Tensor>) -> Vec<crate
         case("axis out of range", Input::any([2, 3]), 2).fails(),
         case("integers", Input::index([2, 3], 5), 1).fails(),
     ]);
+    // A row of one: what its maximum is taken for must be that one.
+    cases.push(case("one far below zero", Input::uniform([3, 1], -9_998.0, -9_000.0), 1).value_only());
     // For one, 8 and 64 lanes: a maximum that is missed, or too small, overflows or underflows.
     for shape in [[9, 7], [513, 41], [6, 130]] {
         for (detail, low, high) in [("±1e3", -1e3, 1e3), ("near -1e4", -10_002.0, -9_998.0)] {

@@ -67,6 +67,11 @@ pub(super) fn rooms() -> Vec<Room> {
                     |x| Tensor::concat(&[&x[0], &x[1]], -1),
                 )
                 .exact(),
+                Case::new("concat", "views", [whole(&[59, 27]).transposed(), whole(&[26, 61])], |x| {
+                    Tensor::concat(&[&x[0].slice(1, 1, 27)?.t()?, &x[1].slice(1, 2, 61)?], 0)
+                })
+                .exact()
+                .value_only(),
                 Case::new("concat", "with nothing", [whole(&[2, 0]), whole(&[2, 3])], |x| {
                     Tensor::concat(&[&x[0], &x[1]], 1)
                 })
@@ -85,6 +90,7 @@ pub(super) fn rooms() -> Vec<Room> {
             op: "pad",
             cases: vec![
                 one("pad", "all sides", whole(&[4, 5]), |x| x.pad(&[(1, 2), (3, 0)], 0.0)),
+                one("pad", "more than five workgroups", whole(&[23, 55]), |x| x.pad(&[(1, 2), (3, 1)], 0.5)),
                 one("pad", "with a value", whole(&[2, 3, 4]), |x| x.pad(&[(0, 0), (1, 1), (2, 1)], -3.0)),
                 one("pad", "nothing", whole(&[0, 2]), |x| x.pad(&[(1, 1), (0, 0)], 5.0)),
                 one("pad", "too few amounts", whole(&[4, 5]), |x| x.pad(&[(1, 2)], 0.0)).fails(),

@@ -5,8 +5,8 @@ use super::sgd::{SgdStep, plain};
 use crate::op;
 use crate::verify::{Case, Input, Room};
 
-/// Shapes around a workgroup's edge, and one without elements.
-const SHAPES: [&[usize]; 5] = [&[1], &[7, 5], &[256], &[257], &[0]];
+/// Shapes around a workgroup's edge, one that verification folds, and one without elements.
+const SHAPES: [&[usize]; 6] = [&[1], &[7, 5], &[256], &[257], &[1301], &[0]];
 
 /// The cases of this room.
 pub(crate) fn rooms() -> Vec<Room> {

@@ -150,6 +150,30 @@ pub(super) fn outputs(
     }
 }
 
+/// What is wrong when a guard is not intact.
+pub(super) const WRITTEN_BEHIND: &str = "something was written behind the end of a buffer";
+
+/// [`outputs`] in f32, finished, and whether the guards of all buffers on the way are intact.
+pub(super) fn guarded_outputs(
+    case: &Case,
+    direction: Direction,
+    device: &Device,
+) -> Result<(Vec<Tensor>, bool)> {
+    let run = || {
+        let observed = outputs(case, direction, device, DType::F32)?;
+        observed.iter().try_for_each(Tensor::finish)?;
+        Ok(observed)
+    };
+    let (observed, mut intact) = match device.as_gpu() {
+        Some(gpu) => gpu.watched(run)?,
+        None => (run()?, true),
+    };
+    for tensor in &observed {
+        intact &= tensor.guard_intact()?;
+    }
+    Ok((observed, intact))
+}
+
 /// The reference outputs of a case: values in f64 with their bounds.
 pub(super) fn reference(case: &Case, direction: Direction) -> Result<Vec<Tensor>> {
     outputs(case, direction, &Device::cpu(), DType::Bounded)
@@ -174,15 +198,13 @@ pub(super) fn check(case: &Case, direction: Direction, bench: &Bench) -> Result<
     }
     let expected = reference(case, direction)?;
     let run = |device: &Device| outputs(case, direction, device, DType::F32);
-    let observed = run(&bench.main)?;
+    let (observed, intact) = guarded_outputs(case, direction, &bench.main)?;
     let mut result = compare_all(&observed, &expected, case.exact)?;
     let mut reject = |why: &str| {
         result.rejected.get_or_insert_with(|| why.into());
     };
-    for tensor in &observed {
-        if !tensor.guard_intact()? {
-            reject("something was written behind the end of the output");
-        }
+    if !intact {
+        reject(WRITTEN_BEHIND);
     }
     let mut same = |device: &Device, why: &str| -> Result<()> {
         for (a, b) in observed.iter().zip(&run(device)?) {

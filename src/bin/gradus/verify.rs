@@ -6,7 +6,7 @@ use gradus::{Result, rooms};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only cases (with --mutate: shaders) whose names contain this.
+    /// Only cases whose names contain this (with --mutate: shaders, and commas separate alternatives).
     #[arg(default_value = "")]
     filter: String,
     /// Change every shader in every small way, and see that the cases notice.
@@ -73,16 +73,16 @@ fn mutate(cli: &Cli, args: &Args) -> Result<bool> {
         println!("{:#}", serde_json::json!({ "shaders": rows }));
     }
     let total = |f: fn(&MutationRow) -> usize| rows.iter().map(f).sum::<usize>();
-    let open = total(|r| r.unexplained.len());
+    let (open, stale) = (total(|r| r.unexplained.len()), total(|r| r.stale.len()));
     if !cli.json {
         println!(
-            "\n{} mutants: {} killed, {} equivalent with a reason, {open} unexplained",
+            "\n{} mutants: {} killed, {} equivalent with a reason, {open} unexplained; {stale} reasons out of date",
             total(|r| r.mutants),
             total(|r| r.killed),
             total(|r| r.explained.len())
         );
     }
-    Ok(open == 0 && !rows.is_empty())
+    Ok(open == 0 && stale == 0 && !rows.is_empty())
 }
 
 fn print_mutants(row: &MutationRow) {
@@ -97,5 +97,8 @@ fn print_mutants(row: &MutationRow) {
     );
     for key in &row.unexplained {
         println!("{}\t{key}\t", row.shader);
+    }
+    for key in &row.stale {
+        println!("    out of date: {key}");
     }
 }

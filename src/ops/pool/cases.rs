@@ -24,6 +24,13 @@ fn geometries() -> Vec<(&'static str, [usize; 4], Pool2d, bool)> {
         ),
         ("1x2x9x8 by 2 stride 3x4, gaps", [1, 2, 9, 8], new([2, 2]).stride([3, 4]), true),
         ("1x1x5x4 by 7x6 padding 3, one window", [1, 1, 5, 4], new([7, 6]).padding([3, 3]), true),
+        ("1x1x6x5 by 3x4 stride 1x3, columns left over", [1, 1, 6, 5], new([3, 4]).stride([1, 3]), true),
+        (
+            "1x1x6x7 by 5x2 stride 1, padding above the stride",
+            [1, 1, 6, 7],
+            new([5, 2]).stride([1, 1]).padding([2, 0]),
+            true,
+        ),
         ("1x63x1x2 by 1x2", [1, 63, 1, 2], new([1, 2]), true),
         ("1x1x8x8 by 1", [1, 1, 8, 8], new([1, 1]), true),
         ("5x13x1x1 by 1", [5, 13, 1, 1], new([1, 1]), true),

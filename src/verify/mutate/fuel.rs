@@ -4,18 +4,23 @@
 //! machine with it. So each loop's back edge burns fuel, of which an invocation has a fixed amount. The
 //! counter is one private variable for all functions together: a counter per loop, or per call, would let
 //! nested loops multiply.
+//!
+//! An endless loop that is cut short may leave the right result behind. So an invocation without fuel stores
+//! nothing any more: its output keeps the poison that verification fills new buffers with.
+
+use std::collections::HashSet;
 
 use naga::{
-    AddressSpace, Arena, BinaryOperator, Block, Expression, GlobalVariable, Handle, Literal,
+    AddressSpace, Arena, BinaryOperator, Block, Expression, Function, GlobalVariable, Handle, Literal,
     MemoryDecorations, Module, Range, Scalar, Span, Statement, Type, TypeInner,
 };
 
 use super::walk;
 
 /// `module` with every loop bounded: an invocation takes `fuel` loop turns in all, and once they are spent,
-/// each loop it is in or enters later ends after the turn at hand.
+/// each loop it is in or enters later ends after the turn at hand, and stores to storage buffers do nothing.
 ///
-/// An invocation that needs no more than `fuel` turns computes what it computed before. A module without
+/// An invocation that needs fewer than `fuel` turns computes what it computed before. A module without
 /// loops is returned as it was. Where control flow was valid it stays valid, but lanes that differ in the
 /// turns they spent may leave a loop apart from each other, so a barrier in a loop is uniform only below
 /// the limit.
@@ -38,14 +43,38 @@ pub fn fuelled(module: &Module, fuel: u32) -> Module {
         memory_decorations: MemoryDecorations::empty(),
     };
     let tank = module.global_variables.append(tank, Span::UNDEFINED);
+    let storage: Vec<Handle<GlobalVariable>> = module
+        .global_variables
+        .iter()
+        .filter(|(_, variable)| matches!(variable.space, AddressSpace::Storage { .. }))
+        .map(|(handle, _)| handle)
+        .collect();
     let functions = module.functions.iter_mut().map(|(_, function)| function);
     for function in functions.chain(module.entry_points.iter_mut().map(|entry| &mut entry.function)) {
-        if has_loop(&function.body) {
+        let outputs = pointers_to(&storage, function);
+        if has_loop(&function.body) || !outputs.is_empty() {
             let meter = Meter::new(&mut function.expressions, tank, fuel);
             meter.attach(&mut function.expressions, &mut function.body);
+            meter.guard(&outputs, &mut function.expressions, &mut function.body);
         }
     }
     module
+}
+
+/// The expressions of `function` that point into one of `variables`.
+fn pointers_to(variables: &[Handle<GlobalVariable>], function: &Function) -> HashSet<Handle<Expression>> {
+    let mut found = HashSet::new();
+    for (handle, expression) in function.expressions.iter() {
+        let points = match *expression {
+            Expression::GlobalVariable(variable) => variables.contains(&variable),
+            Expression::Access { base, .. } | Expression::AccessIndex { base, .. } => found.contains(&base),
+            _ => false,
+        };
+        if points {
+            found.insert(handle);
+        }
+    }
+    found
 }
 
 fn has_loop(block: &Block) -> bool {
@@ -97,5 +126,32 @@ impl Meter {
             continuing.push(Statement::Store { pointer: self.turns, value: after }, Span::UNDEFINED);
             *break_if = Some(end);
         }
+    }
+
+    /// Puts each store through one of `outputs` under the condition that there is fuel left.
+    fn guard(
+        self,
+        outputs: &HashSet<Handle<Expression>>,
+        expressions: &mut Arena<Expression>,
+        block: &mut Block,
+    ) {
+        let mut guarded = Block::with_capacity(block.len());
+        for (mut statement, span) in std::mem::take(block).span_into_iter() {
+            for inner in walk::blocks_mut(&mut statement) {
+                self.guard(outputs, expressions, inner);
+            }
+            if !matches!(statement, Statement::Store { pointer, .. } if outputs.contains(&pointer)) {
+                guarded.push(statement, span);
+                continue;
+            }
+            let mut append = |expression| expressions.append(expression, Span::UNDEFINED);
+            let turns = append(Expression::Load { pointer: self.turns });
+            let condition =
+                append(Expression::Binary { op: BinaryOperator::Less, left: turns, right: self.limit });
+            guarded.push(Statement::Emit(Range::new_from_bounds(turns, condition)), Span::UNDEFINED);
+            let accept = Block::from_vec(vec![statement]);
+            guarded.push(Statement::If { condition, accept, reject: Block::new() }, span);
+        }
+        *block = guarded;
     }
 }
