@@ -67,8 +67,9 @@ pub(crate) fn all() -> Vec<wgpu::Adapter> {
     if std::env::var_os("WGPU_VALIDATION").is_none() {
         descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION);
     }
-    let instance = wgpu::Instance::new(descriptor);
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    descriptor.backends &= backends;
+    let instance = wgpu::Instance::new(descriptor);
     let mut found = pollster::block_on(instance.enumerate_adapters(backends));
     found.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
     found.sort_by_key(|a| match a.get_info().device_type {
