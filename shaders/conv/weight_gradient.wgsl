@@ -149,7 +149,7 @@ fn main(
         }
     }
     let first = (chunk * params.groups + g) * params.rows;
-    store(first, m0 + 0u, n0, left0, right0);
+    store(first, m0, n0, left0, right0);
     store(first, m0 + 1u, n0, left1, right1);
     store(first, m0 + 2u, n0, left2, right2);
     store(first, m0 + 3u, n0, left3, right3);
