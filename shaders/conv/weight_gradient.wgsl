@@ -19,7 +19,6 @@ struct Params {
     lines: u32,
     line: u32, // lines of a chunk
     chunks: u32,
-    tiles: u32, // workgroups that have work
     groups: u32,
     kernel_h: u32,
     kernel_w: u32,
@@ -71,7 +70,7 @@ fn main(
     let tiles_m = (params.rows + 8u * WY - 1u) / (8u * WY);
     let g = tile / tiles_n / tiles_m % params.groups;
     let chunk = tile / tiles_n / tiles_m / params.groups * WZ + local.z;
-    if tile >= params.tiles || chunk >= params.chunks {
+    if chunk >= params.chunks {
         return;
     }
     let m0 = tile / tiles_n % tiles_m * (8u * WY) + local.y * 8u;
