@@ -19,12 +19,14 @@ checks=(
     --config profile.release.package.gradus.overflow-checks=true
 )
 
-cargo build --release "${checks[@]}"
+# Builds the command line beside the tests, from the same dependencies.
+cargo test --release "${checks[@]}" --no-run
+gradus=${CARGO_TARGET_DIR:-target}/release/gradus
 
 # Asks gradus itself, because a driver may be installed and still offer no adapter.
 has_vulkan() {
     local info
-    info=$(cargo run --quiet --release "${checks[@]}" -- info --json) || return 1
+    info=$("$gradus" info --json) || return 1
     info=${info//[[:space:]]/}
     [[ ${info,,} == *'"adapters":[{'*':"vulkan"'* ]]
 }
@@ -50,7 +52,7 @@ if [ "$(uname -s)" = Linux ] && ! has_vulkan; then
         apt-get install -y -qq --no-install-recommends mesa-vulkan-drivers libvulkan1 spirv-tools
     if ! has_vulkan; then
         echo "test.sh: the software driver is installed, and still gradus finds no Vulkan adapter:" >&2
-        cargo run --quiet --release "${checks[@]}" -- info >&2 || true
+        "$gradus" info >&2 || true
         exit 1
     fi
 fi

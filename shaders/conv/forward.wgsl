@@ -166,7 +166,7 @@ fn main(
             high += params.w_channel;
         }
     }
-    store(g, m0 + 0u, n0, left0, right0);
+    store(g, m0, n0, left0, right0);
     store(g, m0 + 1u, n0, left1, right1);
     store(g, m0 + 2u, n0, left2, right2);
     store(g, m0 + 3u, n0, left3, right3);

@@ -19,7 +19,6 @@ struct Params {
     lines: u32,
     line: u32, // lines of a chunk
     chunks: u32,
-    tiles: u32, // workgroups that have work
     groups: u32,
     kernel_h: u32,
     kernel_w: u32,
@@ -71,7 +70,7 @@ fn main(
     let tiles_m = (params.rows + 8u * WY - 1u) / (8u * WY);
     let g = tile / tiles_n / tiles_m % params.groups;
     let chunk = tile / tiles_n / tiles_m / params.groups * WZ + local.z;
-    if tile >= params.tiles || chunk >= params.chunks {
+    if chunk >= params.chunks {
         return;
     }
     let m0 = tile / tiles_n % tiles_m * (8u * WY) + local.y * 8u;
@@ -149,7 +148,7 @@ fn main(
         }
     }
     let first = (chunk * params.groups + g) * params.rows;
-    store(first, m0 + 0u, n0, left0, right0);
+    store(first, m0, n0, left0, right0);
     store(first, m0 + 1u, n0, left1, right1);
     store(first, m0 + 2u, n0, left2, right2);
     store(first, m0 + 3u, n0, left3, right3);

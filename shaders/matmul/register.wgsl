@@ -121,7 +121,7 @@ fn main(
         low += params.lhs_k;
         high += params.lhs_k;
     }
-    store(batch, m0 + 0u, n0, left0, right0);
+    store(batch, m0, n0, left0, right0);
     store(batch, m0 + 1u, n0, left1, right1);
     store(batch, m0 + 2u, n0, left2, right2);
     store(batch, m0 + 3u, n0, left3, right3);

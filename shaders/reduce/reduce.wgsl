@@ -85,14 +85,10 @@ fn main(
     }
     partial[local] = total;
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        var other = 0.0;
-        if lane < half {
-            other = partial[local + half];
-        }
+        // The lower half of the lanes writes, and nobody writes what it reads.
         workgroupBarrier();
         if lane < half {
-            partial[local] = combine(partial[local], other);
+            partial[local] = combine(partial[local], partial[local + half]);
         }
     }
     if lane == 0u && row < params.rows {

@@ -310,6 +310,13 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
     cases.push(exact("broadcast batch", whole(&[2, 1, 5, 4]), whole(&[3, 4, 6])));
     cases.push(exact("batch stride 0", whole(&[5, 9, 10]).repeated(), whole(&[5, 10, 12])));
     cases.push(exact("rank 6", whole(&[2, 1, 3, 1, 4, 5]), whole(&[1, 2, 1, 2, 5, 6])));
+    // Batches that no two axes of can be merged, of matrices below and above the smallest tile.
+    cases.push(exact("rank 8", whole(&[2, 1, 3, 1, 2, 1, 5, 4]), whole(&[1, 2, 1, 2, 1, 3, 4, 6])).value_only());
+    cases.push(exact("rank 8, 2x3x3", whole(&[2, 1, 3, 1, 2, 1, 2, 3]), whole(&[1, 2, 1, 2, 1, 3, 3, 3])));
+    // Whole tiles: one too many, and the second matrix is not found.
+    cases.push(exact("batched 64x3x64", whole(&[2, 64, 3]), whole(&[2, 3, 64])));
+    // Six workgroups of one output an invocation, but for one output.
+    cases.push(exact("1x3x383", whole(&[1, 3]), whole(&[3, 383])));
     cases.push(exact("70000 rows", whole(&[70_000, 2]), whole(&[2, 4])).value_only());
     cases.push(exact("66000 matrices", whole(&[66_000, 4, 1]), whole(&[1, 4])).value_only());
     cases.push(exact("no terms", whole(&[3, 0]), whole(&[0, 4])));

@@ -7,7 +7,7 @@ type Size = ([usize; 4], [usize; 4], Conv2dOptions, bool);
 
 pub(in crate::ops) fn rooms() -> Vec<Room> {
     let o = Conv2dOptions::default();
-    let sizes: [(&str, Size); 16] = [
+    let sizes: [(&str, Size); 18] = [
         ("1x1x1x1 k1", ([1, 1, 1, 1], [1, 1, 1, 1], o, true)),
         ("2x3x7x6 k3", ([2, 3, 7, 6], [4, 3, 3, 3], o, true)),
         ("1x1x28x28 k5 s2 p2", ([1, 1, 28, 28], [8, 1, 5, 5], o.stride([2, 2]).padding([2, 2]), true)),
@@ -22,6 +22,9 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
         ("1x2x5x5 k4 p3", ([1, 2, 5, 5], [3, 2, 4, 4], o.padding([3, 3]), true)),
         ("1x65x4x4 rows beyond a tile", ([1, 65, 4, 4], [65, 65, 1, 1], o, true)),
         ("1x3x23x23 columns beyond a tile", ([1, 3, 23, 23], [63, 3, 3, 3], o.padding([1, 1]), false)),
+        // Two by two whole tiles in each of two groups: forward, and in the gradient of the weights.
+        ("2x2x8x8 whole tiles", ([2, 2, 8, 8], [256, 1, 1, 1], o.groups(2), false)),
+        ("1x256x1x1 whole tiles", ([1, 256, 1, 1], [256, 128, 1, 1], o.groups(2), false)),
         ("41x1x5x5 odd batch", ([41, 1, 5, 5], [9, 1, 2, 2], o.stride([2, 2]), true)),
         ("5x47x2x2 s2", ([5, 47, 2, 2], [8, 47, 1, 1], o.stride([2, 2]), false)),
     ];

@@ -276,12 +276,13 @@ fn fuel_bounds_every_loop() {
         }
         found
     }
-    for (source, expected) in [(MATMUL, 2), (ZOO, 3)] {
+    for (source, expected, stores) in [(MATMUL, 2, 1), (ZOO, 3, 2)] {
         let bounded = fuelled(&parse(source), 77);
         assert_eq!(loops(&bounded.entry_points[0].function.body), (expected, expected));
         let text = text(&bounded);
-        assert_eq!(text.matches("loop_turns").count(), 1 + 2 * expected, "{text}");
+        assert_eq!(text.matches("loop_turns").count(), 1 + 2 * expected + stores, "{text}");
         assert_eq!(text.matches(">= 77u").count(), expected, "{text}");
+        assert_eq!(text.matches("< 77u").count(), stores, "{text}");
     }
 }
 
