@@ -311,7 +311,9 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
     cases.push(exact("batch stride 0", whole(&[5, 9, 10]).repeated(), whole(&[5, 10, 12])));
     cases.push(exact("rank 6", whole(&[2, 1, 3, 1, 4, 5]), whole(&[1, 2, 1, 2, 5, 6])));
     // Batches that no two axes of can be merged, of matrices below and above the smallest tile.
-    cases.push(exact("rank 8", whole(&[2, 1, 3, 1, 2, 1, 5, 4]), whole(&[1, 2, 1, 2, 1, 3, 4, 6])).value_only());
+    cases.push(
+        exact("rank 8", whole(&[2, 1, 3, 1, 2, 1, 5, 4]), whole(&[1, 2, 1, 2, 1, 3, 4, 6])).value_only(),
+    );
     cases.push(exact("rank 8, 2x3x3", whole(&[2, 1, 3, 1, 2, 1, 2, 3]), whole(&[1, 2, 1, 2, 1, 3, 3, 3])));
     // Whole tiles: one too many, and the second matrix is not found.
     cases.push(exact("batched 64x3x64", whole(&[2, 64, 3]), whole(&[2, 3, 64])));

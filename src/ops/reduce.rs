@@ -352,7 +352,6 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
             }
         }
     }
-<<<<<<< HEAD
     sum.push(
         Case::new("sum", "55x61 transposed", [Input::whole([55, 61]).transposed()], |x| {
             x[0].sum(&[0], false)
@@ -366,10 +365,6 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         Case::new("sum", "9x8 stride 0", [Input::whole([9, 8]).repeated()], |x| x[0].sum(&[0], false))
             .exact(),
     );
-=======
-    sum.push(Case::new("sum", "55x61 transposed", [Input::whole([55, 61]).transposed()], |x| x[0].sum(&[0], false)).exact());
-    sum.push(Case::new("sum", "9x8 stride 2", [Input::whole([9, 8]).strided()], |x| x[0].sum(&[1], false)).exact());
-    sum.push(Case::new("sum", "9x8 stride 0", [Input::whole([9, 8]).repeated()], |x| x[0].sum(&[0], false)).exact());
     // As many axes as there can be that do not merge: seven kept, seven and eight reduced.
     for axes in [vec![7], vec![0, 1, 2, 3, 4, 5, 6], vec![]] {
         let backwards = |x: &Tensor| x.permute(&[7, 6, 5, 4, 3, 2, 1, 0]);
@@ -379,10 +374,10 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         sum.push(Case::new("sum", &detail, [Input::whole(shape)], run).exact().value_only());
     }
     // A row far above the next: its elements must not count among those of the next row's chunks.
-    let apart: Vec<f64> = (0..18_002).map(|i| if i < 9001 { 1e3 + i as f64 } else { -1.0 - i as f64 }).collect();
+    let apart: Vec<f64> =
+        (0..18_002).map(|i| if i < 9001 { 1e3 + i as f64 } else { -1.0 - i as f64 }).collect();
     let rows = [Input::fixed([2, 9001], &apart)];
     max.push(Case::new("max", "2x9001 far apart", rows, |x| x[0].max(&[1], false)).exact().value_only());
->>>>>>> helper-a
     sum.push(Case::new("sum", "0x3 empty", [Input::whole([0, 3])], |x| x[0].sum(&[0], false)).exact());
     max.push(Case::new("max", "55x61 transposed", [Input::distinct([55, 61]).transposed()], |x| {
         x[0].max(&[0], false)

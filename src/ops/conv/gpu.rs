@@ -91,13 +91,11 @@ pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView,
     let tiles = matrix * chunks.div_ceil(wz);
     let o = &e.options;
     let params: Vec<u32> = [
-<<<<<<< HEAD
         e.cout,
         columns,
         lines,
         line,
         chunks,
-        tiles,
         groups,
         e.kernel[0],
         e.kernel[1],
@@ -112,10 +110,6 @@ pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView,
         o.dilation[0],
         o.dilation[1],
         e.cin,
-=======
-        e.cout, columns, lines, line, chunks, groups, e.kernel[0], e.kernel[1], e.x[0], e.x[1], e.y[0],
-        e.y[1], o.stride[0], o.stride[1], o.padding[0], o.padding[1], o.dilation[0], o.dilation[1], e.cin,
->>>>>>> helper-a
     ]
     .map(|v| v as u32)
     .to_vec();
