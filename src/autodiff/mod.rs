@@ -1,6 +1,6 @@
 //! Derivatives: reverse mode any number of times, forward mode, and their compositions.
 //!
-//! Every operation on a tensor that descends from a [`variable`](Tensor::variable) leaves a node that
+//! Every operation on a tensor that descends from a [`variable`](crate::Tensor::variable) leaves a node that
 //! knows its rule, its inputs' nodes, and the values its derivative reads. Reverse mode walks the nodes
 //! from the last to the first, forward mode from the first to the last; both speak in tensor operations,
 //! so a derivative can be differentiated again. The graph is held by the tensors alone and goes with them.

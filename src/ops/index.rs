@@ -211,7 +211,7 @@ impl Op for Add {
 }
 
 impl Tensor {
-    /// The slices of one axis that `indices` name, in their order: y[.., j, ..] = x[.., indices[j], ..].
+    /// The slices of one axis that `indices` name, in their order: y[.., j, ..] = x[.., indices\[j\], ..].
     ///
     /// x `[.., E, ..]` float, indices `[n]` i32 → `[.., n, ..]`. An index may occur any number of times.
     /// Gradient: [`index_add`](Self::index_add), saving the indices. Exact.
@@ -224,7 +224,7 @@ impl Tensor {
     }
 
     /// Slices added at the places that `indices` name along one axis of `extent`, zero elsewhere:
-    /// y[.., v, ..] = Σ x[.., j, ..] over the j with indices[j] = v. The transpose of
+    /// y[.., v, ..] = Σ x[.., j, ..] over the j with indices\[j\] = v. The transpose of
     /// [`index_select`](Self::index_select).
     ///
     /// x `[.., n, ..]` float, indices `[n]` i32 → `[.., extent, ..]`. Terms are added in the order of the

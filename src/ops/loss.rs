@@ -29,7 +29,7 @@ impl Reduction {
 }
 
 impl Tensor {
-    /// The mean over all rows of −ln softmax(logits)[label], in nats.
+    /// The mean over all rows of −ln softmax(logits)\[label\], in nats.
     ///
     /// logits `[.., C]` float, labels `[..]` i32 → scalar. Gradient: (softmax − one-hot)/rows. Safe at any
     /// finite logits: the largest is subtracted before the exponential.

@@ -161,7 +161,7 @@ fn launch(
 }
 
 impl Tensor {
-    /// The largest element of each window: y[n,c,i,j] = max x[n,c,h,w] over the window of (i, j).
+    /// The largest element of each window: y\[n,c,i,j\] = max x\[n,c,h,w\] over the window of (i, j).
     ///
     /// x `[N, C, H, W]` → `[N, C, (H + 2p − k)/s + 1, (W + 2p − k)/s + 1]`, rounded down. Padding is never
     /// the largest. The gradient goes to the first maximum of each window, to any order; positions are
@@ -178,7 +178,7 @@ impl Tensor {
         Ok((outputs.swap_remove(0), positions))
     }
 
-    /// The sum of each window: y[n,c,i,j] = Σ x[n,c,h,w] over the window of (i, j), padding being zero.
+    /// The sum of each window: y\[n,c,i,j\] = Σ x\[n,c,h,w\] over the window of (i, j), padding being zero.
     ///
     /// Shapes and errors are those of [`max_pool2d`](Self::max_pool2d). Linear: nothing is saved.
     pub fn sum_pool2d(&self, pool: Pool2d) -> Result<Tensor> {
