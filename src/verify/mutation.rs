@@ -154,7 +154,7 @@ fn generated(devices: &[Device], gpus: &[&Gpu], rooms: &[Room]) -> Result<HashMa
     for case in rooms.iter().flat_map(|room| &room.cases).filter(|case| GENERATED.contains(&case.id.as_str())) {
         gpus[0].take_launched();
         outputs(case, Direction::Forward, &devices[0], DType::F32)?.iter().try_for_each(Tensor::finish)?;
-        let mut keys: Vec<String> = gpus[0].take_launched().into_keys().filter(|key| !is_file(key)).collect();
+        let mut keys: Vec<String> = gpus[0].take_launched().texts.into_keys().filter(|key| !is_file(key)).collect();
         keys.sort();
         for (number, key) in (1..).zip(keys) {
             let which = if number == 1 { String::new() } else { format!(" ({number})") };
@@ -186,18 +186,18 @@ fn survey<'a>(
             if direction != Direction::Forward && !case.gradient {
                 continue;
             }
-            let mut others: Vec<HashSet<String>> = Vec::new();
+            let mut others = HashSet::new();
             for (device, gpu) in gpus.iter().enumerate() {
                 gpu.take_launched();
                 outputs(case, direction, &devices[device], DType::F32)?.iter().try_for_each(Tensor::finish)?;
                 let launched = gpu.take_launched();
-                let kernels: HashSet<String> = launched.keys().cloned().collect();
-                // Where both families launch the same kernels, once is enough.
-                if others.contains(&kernels) {
+                let kernels: HashSet<String> = launched.texts.keys().cloned().collect();
+                // Where both families launch the same, once is enough.
+                if !others.insert(launched.digest) {
                     continue;
                 }
-                others.push(kernels.clone());
                 let wanted: Vec<(String, String, String)> = launched
+                    .texts
                     .into_iter()
                     .filter_map(|(key, text)| Some((subject_of(&key)?, key, text)))
                     .collect();
