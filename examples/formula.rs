@@ -26,7 +26,10 @@ fn main() -> Result<()> {
     });
     let rows = verify(&Bench::open("auto")?, &[Room { op: "ring", cases: vec![case] }], "", |_| {});
     for row in &rows {
-        println!("{:?}: {} failed, worst share of the bound {:.4}", row.direction, row.failed, row.worst_share);
+        println!(
+            "{:?}: {} failed, worst share of the bound {:.4}",
+            row.direction, row.failed, row.worst_share
+        );
     }
     Ok(())
 }

@@ -234,7 +234,8 @@ fn on_cpu<R: StoredReal, O: Op>(op: &O, inputs: &[&Tensor], outputs: &[Meta]) ->
                     Ok(Data::Int(Array { shape, data: cpu::gather(data, &view.layout) }))
                 }
                 Storage::Cpu(data) => {
-                    let data = R::unwrap(data).ok_or_else(|| unsupported(op.name(), t.dtype(), t.device()))?;
+                    let data =
+                        R::unwrap(data).ok_or_else(|| unsupported(op.name(), t.dtype(), t.device()))?;
                     Ok(Data::Real(Array { shape, data: cpu::gather(data, &view.layout) }))
                 }
                 Storage::Gpu(_) => Err(unsupported(op.name(), t.dtype(), t.device())),

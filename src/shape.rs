@@ -169,6 +169,9 @@ impl Layout {
     /// Row-major without gaps; where the view starts does not matter.
     pub fn is_contiguous(&self) -> bool {
         let dense = self.shape.strides();
+        if self.shape.count() == 0 {
+            return true;
+        }
         self.shape.iter().enumerate().all(|(axis, &extent)| extent <= 1 || self.strides[axis] == dense[axis])
     }
 

@@ -10,7 +10,11 @@ fn gradus(args: &[&str]) -> Output {
 
 fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
-        panic!("{e} in {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        panic!(
+            "{e} in {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
     })
 }
 
@@ -31,7 +35,8 @@ fn verify_prints_a_row_for_each_operation_and_way() {
     assert!(output.status.success());
     let rows = json(&output);
     assert_eq!(rows["failed"], 0);
-    let ways: Vec<&str> = rows["ops"].as_array().unwrap().iter().map(|r| r["direction"].as_str().unwrap()).collect();
+    let ways: Vec<&str> =
+        rows["ops"].as_array().unwrap().iter().map(|r| r["direction"].as_str().unwrap()).collect();
     assert_eq!(ways, ["forward", "vjp", "jvp"]);
     assert!(!gradus(&["verify", "no case is called so", "--device", "cpu"]).status.success());
 }

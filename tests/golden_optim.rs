@@ -1,39 +1,21 @@
 //! Optimisers, schedules, clipping and initialisers against what PyTorch computes; see golden/README.md.
 
+mod golden;
+
 use gradus::nn::{Fan, Init, Nonlinearity, Params};
 use gradus::optim::{Adam, AdamW, Optimizer, Schedule, Sgd, clip_grad_norm};
 use gradus::{Device, Result, Tensor};
-use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 /// The cases of an operation: name and options.
 fn cases(op: &str) -> Vec<(String, Value)> {
-    let text = include_str!("golden/torch.json");
-    let all: Vec<Value> = serde_json::from_str(text).unwrap();
-    let cases: Vec<_> = all
-        .into_iter()
-        .filter(|case| case["op"] == op)
-        .map(|case| (format!("{op}/{}", case["case"].as_str().unwrap()), case["options"].clone()))
-        .collect();
-    assert!(!cases.is_empty(), "no golden case of {op}");
-    cases
+    golden::cases(Some(op)).into_iter().map(|case| (case.id, case.options)).collect()
 }
 
-/// A golden tensor as f64, with its shape.
+/// A golden tensor, with its shape.
 fn golden(name: &str) -> (Vec<f64>, Vec<usize>) {
-    static FILE: &[u8] = include_bytes!("golden/torch.safetensors");
-    let file = SafeTensors::deserialize(FILE).unwrap();
-    let view = file.tensor(name).unwrap();
-    let data = match view.dtype() {
-        Dtype::F32 => {
-            view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect()
-        }
-        Dtype::F64 => {
-            view.data().chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
-        }
-        other => panic!("{name} is {other:?}"),
-    };
-    (data, view.shape().to_vec())
+    let stored = golden::stored(name);
+    (stored.data, stored.shape)
 }
 
 fn number(options: &Value, name: &str) -> f64 {

@@ -108,6 +108,47 @@ fn a_resumed_run_computes_the_same_bits() {
     }
 }
 
+/// The second half of the run is computed by this process and by another, which knows the file alone.
+#[test]
+fn a_new_process_resumes_with_the_same_bits() {
+    const CHILD: &str = "GRADUS_TEST_RESUME";
+    let start = |device: &Device, seed| {
+        let params = Params::new(device, seed);
+        let model = network(&params).unwrap();
+        let adam = AdamW::new(&params, 0.01).unwrap();
+        (params, model, adam)
+    };
+    if let Some(folder) = std::env::var_os(CHILD).map(PathBuf::from) {
+        for (k, device) in devices().iter().enumerate() {
+            let (params, model, mut adam) = start(device, 99);
+            let run = folder.join(format!("{k}-half"));
+            assert_eq!(Checkpoint::load(run, &params, Some(&mut adam)).unwrap().step, 4);
+            train(&model, device, 4..8, &mut adam);
+            params.save(folder.join(format!("{k}-child"))).unwrap();
+        }
+        return;
+    }
+    let folder = Folder::new("process");
+    for (k, device) in devices().iter().enumerate() {
+        let (params, model, mut adam) = start(device, 3);
+        train(&model, device, 0..4, &mut adam);
+        let run = Checkpoint { step: 4, ..Default::default() };
+        run.save(folder.file(&format!("{k}-half")), &params, Some(&adam)).unwrap();
+        train(&model, device, 4..8, &mut adam);
+        params.save(folder.file(&format!("{k}-parent"))).unwrap();
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_new_process_resumes_with_the_same_bits"])
+        .env(CHILD, &folder.0)
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    for (k, device) in devices().iter().enumerate() {
+        let read = |who: &str| std::fs::read(folder.file(&format!("{k}-{who}"))).unwrap();
+        assert!(read("parent") == read("child"), "on {device}");
+    }
+}
+
 #[test]
 fn a_checkpoint_moves_between_devices_and_its_bytes_repeat() {
     let folder = Folder::new("devices");

@@ -6,7 +6,8 @@ use gradus::rooms;
 use gradus::verify::{Bench, Direction, verify};
 
 fn run(device: &str) {
-    let bench = Bench::open(device).unwrap_or_else(|e| panic!("run scripts/test.sh to install an adapter. {e}"));
+    let bench =
+        Bench::open(device).unwrap_or_else(|e| panic!("run scripts/test.sh to install an adapter. {e}"));
     let mut failures = Vec::new();
     let rows = verify(&bench, &rooms(), "", |row| {
         println!(
@@ -41,8 +42,7 @@ fn the_registry_is_complete() {
         let exempt = ["mod", "tests"].contains(&name.as_str());
         assert!(listed || exempt, "{name} has no rooms in the registry");
     }
-    let mut ids: Vec<String> =
-        rooms().iter().flat_map(|r| r.cases.iter().map(|c| c.id.clone())).collect();
+    let mut ids: Vec<String> = rooms().iter().flat_map(|r| r.cases.iter().map(|c| c.id.clone())).collect();
     let count = ids.len();
     ids.sort();
     ids.dedup();

@@ -33,9 +33,7 @@ impl Op for Prefix {
         let x = inputs.real(0);
         let cols = x.shape[1];
         // From the definition, not from the kernel: each output is a sum of its own.
-        vec![Data::Real(Array::from_fn(x.shape, |at| {
-            R::sum(x.data[at / cols * cols..=at].iter().copied())
-        }))]
+        vec![Data::Real(Array::from_fn(x.shape, |at| R::sum(x.data[at / cols * cols..=at].iter().copied())))]
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {

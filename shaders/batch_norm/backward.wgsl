@@ -111,23 +111,22 @@ fn main(
     let part = Part(channel, start + local, end, k, saved[channel], rstd, gamma[channel] * rstd);
 
     var sums = vec2(0.0, 0.0);
-    if STAGE == 1u {
-        for (var chunk = local; chunk < params.chunks; chunk += LANES) {
-            sums += partials[first_chunk + chunk];
-        }
-    } else {
+    if STAGE != 1u {
         sums = sweep(0u, part, sums);
+    } else if local < params.chunks {
+        // There are no more chunks than lanes.
+        sums = partials[first_chunk + local];
     }
     sums = sum_lanes(local, sums);
     if STAGE == 0u {
         if local == 0u {
             partials[first_chunk + group.z] = sums;
         }
-        return;
-    }
-    _ = sweep(1u, part, sums / f32(params.terms));
-    if local == 0u && group.z == 0u {
-        dbeta[channel] = sums.x;
-        dgamma[channel] = sums.y;
+    } else {
+        _ = sweep(1u, part, sums / f32(params.terms));
+        if local == 0u && group.z == 0u {
+            dbeta[channel] = sums.x;
+            dgamma[channel] = sums.y;
+        }
     }
 }

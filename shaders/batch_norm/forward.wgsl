@@ -60,11 +60,12 @@ fn sum_lanes(local: u32, value: f32) -> f32 {
     return total;
 }
 
-// What the chunks of a channel left in the partials from `start` on, over the number of terms.
+// What the chunks of a channel left in the partials from `start` on, over the number of terms. There are no
+// more chunks than lanes.
 fn mean_of_chunks(local: u32, start: u32) -> f32 {
     var sum = 0.0;
-    for (var chunk = local; chunk < params.chunks; chunk += LANES) {
-        sum += partials[start + chunk];
+    if local < params.chunks {
+        sum = partials[start + local];
     }
     return sum_lanes(local, sum) / f32(params.terms);
 }
@@ -132,20 +133,20 @@ fn main(
         if local == 0u {
             partials[STAGE * all_chunks + first_chunk + group.z] = total;
         }
-        return;
-    }
-    var squares: f32;
-    if STAGE == 3u {
-        squares = sum_lanes(local, sweep(1u, part, delta, 0.0)) / f32(params.terms);
     } else {
-        squares = mean_of_chunks(local, all_chunks + first_chunk);
-    }
-    let scale = inverseSqrt(squares + params.eps);
-    _ = sweep(2u, part, delta, scale);
-    if local == 0u && group.z == 0u {
-        mean[channel] = k + delta;
-        variance[channel] = squares;
-        saved[channel] = delta;
-        saved[params.channels + channel] = scale;
+        var squares: f32;
+        if STAGE == 3u {
+            squares = sum_lanes(local, sweep(1u, part, delta, 0.0)) / f32(params.terms);
+        } else {
+            squares = mean_of_chunks(local, all_chunks + first_chunk);
+        }
+        let scale = inverseSqrt(squares + params.eps);
+        _ = sweep(2u, part, delta, scale);
+        if local == 0u && group.z == 0u {
+            mean[channel] = k + delta;
+            variance[channel] = squares;
+            saved[channel] = delta;
+            saved[params.channels + channel] = scale;
+        }
     }
 }

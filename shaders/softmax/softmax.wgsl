@@ -61,16 +61,14 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let row = (group.y * groups.x + group.x) * (GROUP / LANES) + local / LANES;
+    let index = (group.y * groups.x + group.x) * (GROUP / LANES) + local / LANES;
     let lane = local % LANES;
+    // Lanes beyond the last row have no terms, but keep the others company at the barriers.
+    let terms = select(0u, params.terms, index < params.rows);
+    let row = min(index, params.rows - 1u);
     let base = row / params.inner * params.terms * params.inner + row % params.inner;
-    // A row beyond the end has no terms, but its lanes keep the others company at the barriers.
-    let terms = select(0u, params.terms, row < params.rows);
 
-    var largest: f32;
-    if terms > 0u {
-        largest = x[base];
-    }
+    var largest = x[base];
     for (var term = lane; term < terms; term += LANES) {
         largest = max(largest, x[base + term * params.inner]);
     }

@@ -113,9 +113,7 @@ impl<'a> At<'a> {
 
     fn get(&self, slot: &Slot, edge: Option<Edge>) -> Result<Tensor> {
         match &slot.kept {
-            Some(value) => {
-                Ok(Tensor { value: value.clone(), edge: if self.tracked { edge } else { None } })
-            }
+            Some(value) => Ok(Tensor { value: value.clone(), edge: if self.tracked { edge } else { None } }),
             None => Err(Error::no_gradient(
                 self.node.describe().0,
                 "its rule reads a value that it did not keep",

@@ -13,7 +13,12 @@ struct Map {
 }
 
 /// Gives the output of a pointwise function its place in the graph.
-pub(crate) fn record_map(name: &'static str, inputs: &[&Tensor], formula: &Formula, output: Tensor) -> Tensor {
+pub(crate) fn record_map(
+    name: &'static str,
+    inputs: &[&Tensor],
+    formula: &Formula,
+    output: Tensor,
+) -> Tensor {
     let differentiated = inputs.iter().enumerate().filter(|(_, t)| t.edge.is_some());
     let mut keeps = 0;
     let mut tracked = false;

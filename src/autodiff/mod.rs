@@ -9,8 +9,8 @@ mod graph;
 mod map;
 mod transform;
 
-pub(crate) use graph::{Edge, record, record_rule};
 pub use graph::{At, Differentiable};
+pub(crate) use graph::{Edge, record, record_rule};
 pub(crate) use map::record_map;
 pub(crate) use transform::push_forward;
 pub use transform::{Gradients, hvp, jvp, vjp};

@@ -150,11 +150,13 @@ fn forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor]) -> Result<Option<Tensor>> 
     let oldest = tangents.keys().map(|k| k.0).min().unwrap_or(0);
     for node in ancestors(root.node.clone(), oldest).values() {
         let Some(rule) = &node.rule else { continue };
-        if tangents.contains_key(&(node.id, 0)) && xs.iter().any(|x| x.edge.as_ref().map(|e| e.node.id) == Some(node.id))
+        if tangents.contains_key(&(node.id, 0))
+            && xs.iter().any(|x| x.edge.as_ref().map(|e| e.node.id) == Some(node.id))
         {
             continue;
         }
-        let get = |slot: &super::graph::Slot| slot.edge.as_ref().and_then(|e| tangents.get(&e.key()).cloned());
+        let get =
+            |slot: &super::graph::Slot| slot.edge.as_ref().and_then(|e| tangents.get(&e.key()).cloned());
         let dx: Vec<Option<Tensor>> = node.inputs.iter().map(get).collect();
         if dx.iter().all(Option::is_none) {
             continue;
@@ -214,7 +216,10 @@ impl Tensor {
             return inputs.iter().map(|x| x.full_like(0.0)).collect();
         }
         let found = reverse(self, dy, &keys.iter().copied().collect(), true)?;
-        keys.iter().zip(inputs).map(|(k, x)| found.0.get(k).cloned().map_or_else(|| x.full_like(0.0), Ok)).collect()
+        keys.iter()
+            .zip(inputs)
+            .map(|(k, x)| found.0.get(k).cloned().map_or_else(|| x.full_like(0.0), Ok))
+            .collect()
     }
 }
 
@@ -272,8 +277,5 @@ pub fn hvp(
 ) -> Result<Vec<Tensor>> {
     let taps: Vec<Tensor> = xs.iter().map(|x| x.tap()).collect();
     let gradients = f(&taps)?.grad(&taps.iter().collect::<Vec<_>>())?;
-    gradients
-        .iter()
-        .map(|g| forward(g, &taps, vs)?.map_or_else(|| g.full_like(0.0), Ok))
-        .collect()
+    gradients.iter().map(|g| forward(g, &taps, vs)?.map_or_else(|| g.full_like(0.0), Ok)).collect()
 }

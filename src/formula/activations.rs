@@ -20,10 +20,18 @@ impl Formula {
 
     /// 1 / (1 + exp(−x)).
     pub fn sigmoid(self) -> Self {
-        // exp(−|x|) is at most one; for x < 0 the identity σ(x) = e/(1 + e) avoids 1 − y.
-        let e = (-self.clone().abs()).exp();
-        let negative = self.less(0.0);
+        // e = exp(−|x|) is at most one; for x < 0 the identity σ(x) = e/(1 + e) avoids 1 − y.
+        let (negative, e) = self.small_exp();
         Formula::select(negative, e.clone(), 1.0.into()) / (1.0 + e)
+    }
+
+    /// Whether x is negative, and exp(−|x|). Selected instead of by [`abs`](Self::abs), whose derivative at
+    /// zero is zero: a function that is smooth there, put together from two branches, takes one of them with
+    /// its derivatives.
+    fn small_exp(self) -> (Self, Self) {
+        let negative = self.clone().less(0.0);
+        let exponent = Formula::select(negative.clone(), self.clone(), -self);
+        (negative, exponent.exp())
     }
 
     /// x·σ(x), also called swish.
@@ -33,7 +41,8 @@ impl Formula {
 
     /// ln(1 + exp(x)).
     pub fn softplus(self) -> Self {
-        self.clone().max(0.0) + (1.0 + (-self.abs()).exp()).ln()
+        let (negative, e) = self.clone().small_exp();
+        Formula::select(negative, 0.0.into(), self) + (1.0 + e).ln()
     }
 
     /// x·Φ(x), Φ the normal distribution function (Hendrycks & Gimpel 2016).
@@ -50,7 +59,9 @@ impl Formula {
     /// x for x > 0, else `alpha`·(exp(x) − 1).
     pub fn elu(self, alpha: f64) -> Self {
         let positive = Formula::constant(0.0).less(self.clone());
-        Formula::select(positive, self.clone(), alpha * (self.min(0.0).exp() - 1.0))
+        // Not min, which would share the derivative at zero with a constant.
+        let negative = Formula::select(positive.clone(), 0.0.into(), self.clone());
+        Formula::select(positive, self, alpha * (negative.exp() - 1.0))
     }
 
     /// The self-normalising ELU (Klambauer et al. 2017).

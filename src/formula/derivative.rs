@@ -115,4 +115,28 @@ mod tests {
             }
         }
     }
+
+    /// What is put together from branches that meet at zero has both its derivatives there.
+    #[test]
+    fn smooth_functions_are_smooth_at_zero() {
+        type F = fn(Formula) -> Formula;
+        let ln2 = 2f64.ln();
+        let mish = (ln2.tanh(), 1.0 - ln2.tanh().powi(2));
+        let functions: [(&str, F, f64, f64); 6] = [
+            ("sigmoid", |x| x.sigmoid(), 0.25, 0.0),
+            ("silu", |x| x.silu(), 0.5, 0.5),
+            ("softplus", |x| x.softplus(), 0.5, 0.25),
+            ("mish", |x| x.mish(), mish.0, mish.1),
+            ("gelu", |x| x.gelu(), 0.5, 2.0 / (2.0 * PI).sqrt()),
+            ("gelu_tanh", |x| x.gelu_tanh(), 0.5, (2.0 / PI).sqrt()),
+        ];
+        for (name, f, first, second) in functions {
+            let slope = f(Formula::input(0)).derivative(0);
+            let found = [slope.eval(&[0.0]), slope.derivative(0).eval(&[0.0])];
+            assert!((found[0] - first).abs() < 1e-15, "{name}: first derivative {}", found[0]);
+            assert!((found[1] - second).abs() < 1e-15, "{name}: second derivative {}", found[1]);
+        }
+        // The kink of elu is gone for alpha = 1.
+        assert_eq!(Formula::input(0).elu(1.0).derivative(0).eval(&[0.0]), 1.0);
+    }
 }

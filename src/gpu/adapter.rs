@@ -67,12 +67,11 @@ pub(crate) fn all() -> Vec<wgpu::Adapter> {
     if std::env::var_os("WGPU_VALIDATION").is_none() {
         descriptor.flags.remove(wgpu::InstanceFlags::VALIDATION);
     }
-    let instance = wgpu::Instance::new(descriptor);
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    descriptor.backends &= backends;
+    let instance = wgpu::Instance::new(descriptor);
     let mut found = pollster::block_on(instance.enumerate_adapters(backends));
-    found.retain(|a| {
-        a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
-    });
+    found.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
     found.sort_by_key(|a| match a.get_info().device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
@@ -89,7 +88,11 @@ pub(crate) fn choose(request: &str, meant: impl Fn(usize, &str) -> bool) -> Resu
     let names: Vec<String> = adapters.iter().map(|a| a.get_info().name).collect();
     let position = names.iter().enumerate().position(|(i, name)| meant(i, &name.to_lowercase()));
     position.and_then(|i| adapters.into_iter().nth(i)).ok_or_else(|| {
-        let there = if names.is_empty() { "there is none".into() } else { format!("there are: {}", names.join(", ")) };
+        let there = if names.is_empty() {
+            "there is none".into()
+        } else {
+            format!("there are: {}", names.join(", "))
+        };
         Error::NoAdapter {
             given: format!("'{request}' was asked for; {there}"),
             remedy: "Install a Vulkan, Metal or DX12 driver (Debian and Ubuntu: mesa-vulkan-drivers \

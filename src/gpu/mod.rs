@@ -12,8 +12,8 @@ pub(crate) use pointwise::pointwise;
 pub use pool::{Buffer, PoolStats};
 pub use recorder::Dispatch;
 pub(crate) use recorder::Readback;
-pub use shader::{Constants, Shader, Source, parse};
 pub(crate) use shader::shader;
+pub use shader::{Constants, Shader, Source, parse};
 
 use crate::error::{Error, Result};
 use pool::Pool;
@@ -170,6 +170,13 @@ impl Gpu {
         self.0.kernels
     }
 
+    /// The size of every subgroup, if kernels may use subgroups and all have one size.
+    pub fn subgroup(&self) -> Option<u32> {
+        let [least, most] = self.0.summary.subgroup;
+        let offered = self.0.device.features().contains(wgpu::Features::SUBGROUP);
+        (offered && least == most).then_some(least)
+    }
+
     /// The workgroup memory a kernel may use, in bytes.
     pub fn workgroup_bytes(&self) -> u32 {
         self.0.limits.max_compute_workgroup_storage_size
@@ -247,7 +254,9 @@ impl Gpu {
         }
         match self.0.failure.get() {
             Some(Error::OutOfMemory { given, remedy, .. }) => Err(Error::out_of_memory(op, given, remedy)),
-            Some(error) => Err(Error::validation(op, error.to_string(), "See the log for the first message.")),
+            Some(error) => {
+                Err(Error::validation(op, error.to_string(), "See the log for the first message."))
+            }
             None => Ok(()),
         }
     }
@@ -291,7 +300,8 @@ impl Gpu {
         if let Some(rewrite) = rewrite {
             module = rewrite(source, module);
         }
-        let made = Arc::new(shader::compile(&self.0.device, source.label(), module, self.0.options.unchecked)?);
+        let made =
+            Arc::new(shader::compile(&self.0.device, source.label(), module, self.0.options.unchecked)?);
         self.pipelines().insert(key, made.clone());
         Ok(made)
     }

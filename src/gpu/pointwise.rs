@@ -84,7 +84,8 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
         if axis == 0 {
             let _ = writeln!(text, "    let c0 = {from};");
         } else {
-            let _ = writeln!(text, "    let c{axis} = {from} % {extent};\n    let q{axis} = {from} / {extent};");
+            let _ =
+                writeln!(text, "    let c{axis} = {from} % {extent};\n    let q{axis} = {from} / {extent};");
         }
     }
     let position = |view: usize| {

@@ -103,7 +103,14 @@ impl Pool {
             None => (self.create(op, class, poison)?, 0),
         };
         self.shelf().stats.live += class;
-        Ok(Buffer { raw: Some(raw), class, bytes, poison, last_use: AtomicU64::new(last_use), pool: self.clone() })
+        Ok(Buffer {
+            raw: Some(raw),
+            class,
+            bytes,
+            poison,
+            last_use: AtomicU64::new(last_use),
+            pool: self.clone(),
+        })
     }
 
     fn create(&self, op: &'static str, size: u64, poison: u32) -> Result<wgpu::Buffer> {
@@ -190,7 +197,7 @@ mod tests {
     fn classes_hold_the_request_and_waste_at_most_a_quarter() {
         for bytes in (1..200_000u64).step_by(37) {
             let c = class(bytes);
-            assert!(c >= bytes && c % 4 == 0);
+            assert!(c >= bytes && c.is_multiple_of(4));
             assert!(bytes < 1024 || c <= bytes + bytes / 4, "{bytes} in {c}");
         }
     }

@@ -50,7 +50,14 @@ impl Recorder {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Recorder { pass: None, serial: 1, uniforms, staged: vec![], dispatches: 0, in_flight: Default::default() }
+        Recorder {
+            pass: None,
+            serial: 1,
+            uniforms,
+            staged: vec![],
+            dispatches: 0,
+            in_flight: Default::default(),
+        }
     }
 
     fn pass(&mut self, device: &wgpu::Device) -> &mut wgpu::ComputePass<'static> {
@@ -234,7 +241,8 @@ impl Gpu {
 pub(crate) struct Readback {
     gpu: Gpu,
     staging: wgpu::Buffer,
-    receiver: futures_intrusive::channel::shared::OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>,
+    receiver:
+        futures_intrusive::channel::shared::OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>,
 }
 
 impl Readback {
@@ -249,7 +257,11 @@ impl Readback {
         };
         match view {
             Ok(view) => Ok(view.to_vec()),
-            Err(given) => Err(Error::device_lost("read", given, "Create the device again and resume from a checkpoint.")),
+            Err(given) => Err(Error::device_lost(
+                "read",
+                given,
+                "Create the device again and resume from a checkpoint.",
+            )),
         }
     }
 

@@ -19,7 +19,10 @@ pub struct Shader {
 /// Declares the kernel in a file of the `shaders/` folder.
 macro_rules! shader {
     ($path:literal) => {
-        $crate::gpu::Shader { name: $path, source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path)) }
+        $crate::gpu::Shader {
+            name: $path,
+            source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $path)),
+        }
     };
 }
 pub(crate) use shader;
@@ -102,9 +105,10 @@ pub fn parse(name: &str, text: &str) -> Result<(naga::Module, naga::valid::Modul
     };
     let module =
         naga::front::wgsl::parse_str(text).map_err(|e| bug(format!("{name}: {}", e.emit_to_string(text))))?;
-    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
-        .validate(&module)
-        .map_err(|e| bug(format!("{name}: {}", e.emit_to_string(text))))?;
+    let info =
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
+            .validate(&module)
+            .map_err(|e| bug(format!("{name}: {}", e.emit_to_string(text))))?;
     Ok((module, info))
 }
 
@@ -121,7 +125,11 @@ pub(crate) struct Reflection {
 
 pub(crate) fn reflect(name: &str, module: &naga::Module) -> Result<Reflection> {
     let bug = |given: &str| {
-        Error::validation("shader", format!("{name}: {given}"), "Follow the binding convention of the shaders.")
+        Error::validation(
+            "shader",
+            format!("{name}: {given}"),
+            "Follow the binding convention of the shaders.",
+        )
     };
     let entry = module.entry_points.first().ok_or_else(|| bug("has no entry point"))?;
     let mut params = None;
@@ -196,8 +204,8 @@ pub(crate) fn compile(
         entry(binding, wgpu::BufferBindingType::Storage { read_only: !writable }, false)
     });
     let entries: Vec<_> = uniform.into_iter().chain(storage).collect();
-    let layout =
-        device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries });
+    let layout = device
+        .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(label), entries: &entries });
     let raw = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some(label),
         layout: Some(&device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {

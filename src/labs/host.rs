@@ -61,7 +61,12 @@ mod tests {
     fn singular_values_of_a_rotated_diagonal_matrix() {
         let (c, s) = (0.6, 0.8);
         // diag(3, 2) rotated from both sides.
-        let m = [c * 3.0 * c - s * 2.0 * -s, c * 3.0 * s - s * 2.0 * c, s * 3.0 * c + c * 2.0 * -s, s * 3.0 * s + c * 2.0 * c];
+        let m = [
+            c * 3.0 * c - s * 2.0 * -s,
+            c * 3.0 * s - s * 2.0 * c,
+            s * 3.0 * c + c * 2.0 * -s,
+            s * 3.0 * s + c * 2.0 * c,
+        ];
         let found = singular_values(&m, 2);
         assert!((found[0] - 3.0).abs() < 1e-12 && (found[1] - 2.0).abs() < 1e-12, "{found:?}");
     }

@@ -47,8 +47,10 @@ pub fn run(chapter: &str, device: &Device, options: &Options, progress: Progress
     }
     let mode = if options.full { "full" } else { "quick" };
     let mut report = Report::new("Gradus ad Parnassum", device.to_string(), options.seed)
-        .lede("The mathematics of deep learning, measured: each theorem beside the number it predicts and the \
-               number that this device computed.")
+        .lede(
+            "The mathematics of deep learning, measured: each theorem beside the number it predicts and the \
+               number that this device computed.",
+        )
         .fact("Mode", mode);
     for (_, run) in chosen {
         report = report.chapter(run(device, options, progress)?);

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 
 static NAIVE: Shader = shader!("matmul/naive.wgsl");
 static REGISTER: Shader = shader!("matmul/register.wgsl");
+static SUBGROUP: Shader = shader!("matmul/subgroup.wgsl");
 static TILED: Shader = shader!("matmul/tiled.wgsl");
 
 /// Y = A·B, over broadcast batch axes, plus a bias along the last axis if there is a third input.
@@ -110,7 +111,7 @@ impl Op for Matmul {
         let mut outer = [matrices(a), matrices(b)];
         coalesce(&mut outer);
         let stride = |x: &Layout, back: usize| x.strides[x.shape.rank() - back] as u32;
-        let (kernel, work) = choose(gpu.kernels(), batch.count(), m, n);
+        let (kernel, work) = choose(gpu.kernels(), gpu.subgroup(), batch.count(), m, n);
         let bias = inputs.get(2).map(|bias| bias_view(gpu, bias)).transpose()?;
         let mut params = MatmulParams {
             m: m as u32,
@@ -135,6 +136,9 @@ impl Op for Matmul {
         let (shader, constants) = match &kernel {
             Kernel::Naive => (&NAIVE, vec![has_bias]),
             Kernel::Register { wx, wy } => (&REGISTER, vec![has_bias, ("WX", *wx), ("WY", *wy)]),
+            Kernel::Subgroup { lanes, wx, wy } => {
+                (&SUBGROUP, vec![has_bias, ("LANES", *lanes), ("WX", *wx), ("WY", *wy)])
+            }
             Kernel::Tiled => (&TILED, vec![has_bias]),
         };
         let bias = bias.as_ref().unwrap_or(&inputs[1].buffer);
@@ -171,7 +175,10 @@ impl Op for Matmul {
         let terms = [
             dx[0].as_ref().map(|da| da.matmul(&at.input(1)?)).transpose()?,
             dx[1].as_ref().map(|db| at.input(0)?.matmul(db)).transpose()?,
-            dx.get(2).and_then(Option::as_ref).map(|d| d.broadcast_to(at.output_meta(0).shape)).transpose()?,
+            dx.get(2)
+                .and_then(Option::as_ref)
+                .map(|d| d.broadcast_to(at.output_meta(0).shape))
+                .transpose()?,
         ];
         let mut terms = terms.into_iter().flatten();
         let Some(first) = terms.next() else { return Ok(vec![None]) };
@@ -187,7 +194,12 @@ fn bias_view(gpu: &Gpu, bias: &GpuView) -> Result<std::sync::Arc<crate::gpu::Buf
     let copy = gpu.buffer("matmul", 4 * bias.shape().count() as u64)?;
     let dense = Layout::contiguous(*bias.shape());
     let f32 = crate::dtype::DType::F32;
-    crate::gpu::pointwise(gpu, &crate::Formula::input(0), &[(&bias.buffer, bias.layout, f32)], (&copy, dense, f32))?;
+    crate::gpu::pointwise(
+        gpu,
+        &crate::Formula::input(0),
+        &[(&bias.buffer, bias.layout, f32)],
+        (&copy, dense, f32),
+    )?;
     Ok(copy)
 }
 
@@ -213,16 +225,26 @@ struct MatmulParams {
 enum Kernel {
     Naive,
     Register { wx: u32, wy: u32 },
+    Subgroup { lanes: u32, wx: u32, wy: u32 },
     Tiled,
 }
 
 /// The kernel for a product on a kind of adapter, and how many workgroups it takes (outputs, if naive).
-fn choose(kernels: Kernels, batch: usize, m: usize, n: usize) -> (Kernel, usize) {
+fn choose(kernels: Kernels, subgroup: Option<u32>, batch: usize, m: usize, n: usize) -> (Kernel, usize) {
     if m < 4 || n < 4 {
         return (Kernel::Naive, batch * m * n);
     }
     match kernels {
         Kernels::Hardware => (Kernel::Tiled, batch * m.div_ceil(64) * n.div_ceil(64)),
+        // Below eight lanes a column of lhs costs more loads than passing it round saves.
+        Kernels::Software if m >= 16 && matches!(subgroup, Some(8 | 16)) => {
+            let lanes = subgroup.unwrap_or(8) as usize;
+            let (subgroups, width) = (64 / lanes, 8 * lanes);
+            let wx = if n > width { 2 } else { 1 };
+            let wy = subgroups / wx;
+            let groups = batch * m.div_ceil(16 * wy) * n.div_ceil(width * wx);
+            (Kernel::Subgroup { lanes: lanes as u32, wx: wx as u32, wy: wy as u32 }, groups)
+        }
         Kernels::Software => {
             // Narrow tiles where the matrix is narrow: an invocation beyond the edge works for nothing.
             let wx = if n > 32 { 8 } else { n.div_ceil(8).next_power_of_two() };
@@ -253,8 +275,20 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
     use crate::verify::{Case, Input, Room};
     let mut cases = Vec::new();
     let sizes = [
-        [1, 1, 1], [4, 4, 4], [7, 9, 8], [8, 16, 8], [9, 17, 9], [63, 15, 63], [64, 16, 64], [65, 17, 65],
-        [41, 47, 55], [61, 3, 130], [1, 70, 33], [33, 70, 1], [3, 5, 200], [200, 31, 5],
+        [1, 1, 1],
+        [4, 4, 4],
+        [7, 9, 8],
+        [8, 16, 8],
+        [9, 17, 9],
+        [63, 15, 63],
+        [64, 16, 64],
+        [65, 17, 65],
+        [41, 47, 55],
+        [61, 3, 130],
+        [1, 70, 33],
+        [33, 70, 1],
+        [3, 5, 200],
+        [200, 31, 5],
     ];
     for [m, k, n] in sizes {
         for exact in [true, false] {
@@ -277,7 +311,9 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
     cases.push(exact("batch stride 0", whole(&[5, 9, 10]).repeated(), whole(&[5, 10, 12])));
     cases.push(exact("rank 6", whole(&[2, 1, 3, 1, 4, 5]), whole(&[1, 2, 1, 2, 5, 6])));
     // Batches that no two axes of can be merged, of matrices below and above the smallest tile.
-    cases.push(exact("rank 8", whole(&[2, 1, 3, 1, 2, 1, 5, 4]), whole(&[1, 2, 1, 2, 1, 3, 4, 6])).value_only());
+    cases.push(
+        exact("rank 8", whole(&[2, 1, 3, 1, 2, 1, 5, 4]), whole(&[1, 2, 1, 2, 1, 3, 4, 6])).value_only(),
+    );
     cases.push(exact("rank 8, 2x3x3", whole(&[2, 1, 3, 1, 2, 1, 2, 3]), whole(&[1, 2, 1, 2, 1, 3, 3, 3])));
     // Whole tiles: one too many, and the second matrix is not found.
     cases.push(exact("batched 64x3x64", whole(&[2, 64, 3]), whole(&[2, 3, 64])));

@@ -72,7 +72,10 @@ fn kinked(op: &str, f: Unary) -> Case {
 
 fn unary(op: &'static str, f: Unary, low: f64, high: f64) -> Room {
     if low == high {
-        return Room { op, cases: vec![kinked(op, f), Case::new(op, "empty", [Input::any([0, 3])], move |x| f(&x[0]))] };
+        return Room {
+            op,
+            cases: vec![kinked(op, f), Case::new(op, "empty", [Input::any([0, 3])], move |x| f(&x[0]))],
+        };
     }
     let make = |detail: &str, input: Input| Case::new(op, detail, [input], move |x| f(&x[0]));
     let mut cases = vec![
@@ -85,10 +88,15 @@ fn unary(op: &'static str, f: Unary, low: f64, high: f64) -> Room {
         let edges = [0.0, 1e-3, 0.25, 0.75, 1.0, 1.25, 2.5, 4.0, 4.5, 8.0, 10.0, 10.5, 50.0];
         let both: Vec<f64> = edges.iter().flat_map(|&x| [x, -x]).cycle().take(FOLDED + 5).collect();
         let input = Input::fixed([FOLDED + 5], &both);
-        cases.push(Case::new(op, "edges", [input], move |x| f(&x[0].slice(0, 5, x[0].count())?)).value_only());
+        cases
+            .push(Case::new(op, "edges", [input], move |x| f(&x[0].slice(0, 5, x[0].count())?)).value_only());
     }
     if low > 0.0 && matches!(op, "abs" | "softplus" | "mish" | "softsign" | "sign") {
         cases.push(make("negative", Input::uniform([47], -high, -low)));
+    }
+    // Smooth functions whose formulas have branches that meet there.
+    if matches!(op, "tanh" | "erf" | "sigmoid" | "silu" | "softplus" | "gelu" | "gelu_tanh" | "mish") {
+        cases.push(make("at zero", Input::fixed([3], &[0.0, -0.0, 0.25])));
     }
     Room { op, cases }
 }
@@ -155,14 +163,19 @@ fn fused() -> Vec<Case> {
             })
         }),
         // Every view with an offset and strides of its own, all of them 13×2×59, one less than FOLDED.
-        Case::new("map", "views", [Input::whole([2, 59, 15]), Input::whole([15, 1, 122]), Input::whole([4, 1])], |x| {
-            let a = x[0].permute(&[2, 0, 1])?.slice(0, 1, 14)?;
-            let b = x[1].slice(0, 2, 15)?.slice_step(-1, 3, 120, 2)?;
-            Tensor::map([&a, &b, &x[2].slice(0, 2, 4)?], |[a, b, c]| {
-                let f = Formula::scalar;
-                ((a * f(2.0) + f(3.0)) * b - c * f(5.0) + f(7.0)) * f(0.25) + f(11.0)
-            })
-        })
+        Case::new(
+            "map",
+            "views",
+            [Input::whole([2, 59, 15]), Input::whole([15, 1, 122]), Input::whole([4, 1])],
+            |x| {
+                let a = x[0].permute(&[2, 0, 1])?.slice(0, 1, 14)?;
+                let b = x[1].slice(0, 2, 15)?.slice_step(-1, 3, 120, 2)?;
+                Tensor::map([&a, &b, &x[2].slice(0, 2, 4)?], |[a, b, c]| {
+                    let f = Formula::scalar;
+                    ((a * f(2.0) + f(3.0)) * b - c * f(5.0) + f(7.0)) * f(0.25) + f(11.0)
+                })
+            },
+        )
         .exact()
         .value_only(),
         Case::new("map", "integers to floats", [Input::index([FOLDED + 5], 4000), Input::whole([])], |x| {

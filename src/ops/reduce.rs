@@ -27,9 +27,8 @@ impl Reduce {
     fn split(&self, layout: &Layout) -> (Layout, Layout) {
         let part = |reduced: bool| {
             let axes: Vec<usize> = (0..layout.shape.rank()).filter(|&a| self.chosen[a] == reduced).collect();
-            let mut part = Layout::contiguous(Shape::known(
-                &axes.iter().map(|&a| layout.shape[a]).collect::<Vec<_>>(),
-            ));
+            let mut part =
+                Layout::contiguous(Shape::known(&axes.iter().map(|&a| layout.shape[a]).collect::<Vec<_>>()));
             for (to, &from) in axes.iter().enumerate() {
                 part.strides[to] = layout.strides[from];
             }
@@ -142,7 +141,14 @@ pub(super) fn sum_axis(gpu: &Gpu, from: &Buffer, layout: &Layout, axis: usize, t
     reduce_axis(gpu, false, from, layout, axis, to)
 }
 
-fn reduce_axis(gpu: &Gpu, maximum: bool, from: &Buffer, layout: &Layout, axis: usize, to: &Buffer) -> Result<()> {
+fn reduce_axis(
+    gpu: &Gpu,
+    maximum: bool,
+    from: &Buffer,
+    layout: &Layout,
+    axis: usize,
+    to: &Buffer,
+) -> Result<()> {
     let (kept, reduced) = Reduce { chosen: std::array::from_fn(|a| a == axis), maximum }.split(layout);
     launch(gpu, maximum, from, (&kept, &reduced), 1, to)
 }
@@ -169,7 +175,13 @@ fn launch(
     let (rows, terms) = (kept.shape.count() * chunks, reduced.shape.count());
     let chunk = terms.div_ceil(chunks);
     // One lane a row keeps all lanes busy where rows are many; a whole group shares a row where not.
-    let lanes: u32 = if chunk < 32 || rows >= 4096 { 1 } else if rows >= 512 { 8 } else { 64 };
+    let lanes: u32 = if chunk < 32 || rows >= 4096 {
+        1
+    } else if rows >= 512 {
+        8
+    } else {
+        64
+    };
     let ((kept_dims, kept_strides), (dims, strides)) = (words(kept), words(reduced));
     let params = ReduceParams {
         rows: rows as u32,
@@ -214,7 +226,11 @@ impl Op for ArgMax {
     fn rule(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
         let x = inputs[0];
         if !x.dtype.is_float() || x.shape[self.axis] == 0 {
-            return Err(Error::shape("argmax", x.to_string(), "Give floats, and at least one along the axis."));
+            return Err(Error::shape(
+                "argmax",
+                x.to_string(),
+                "Give floats, and at least one along the axis.",
+            ));
         }
         let mut chosen = [false; MAX_RANK];
         chosen[self.axis] = true;
@@ -336,9 +352,19 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
             }
         }
     }
-    sum.push(Case::new("sum", "55x61 transposed", [Input::whole([55, 61]).transposed()], |x| x[0].sum(&[0], false)).exact());
-    sum.push(Case::new("sum", "9x8 stride 2", [Input::whole([9, 8]).strided()], |x| x[0].sum(&[1], false)).exact());
-    sum.push(Case::new("sum", "9x8 stride 0", [Input::whole([9, 8]).repeated()], |x| x[0].sum(&[0], false)).exact());
+    sum.push(
+        Case::new("sum", "55x61 transposed", [Input::whole([55, 61]).transposed()], |x| {
+            x[0].sum(&[0], false)
+        })
+        .exact(),
+    );
+    sum.push(
+        Case::new("sum", "9x8 stride 2", [Input::whole([9, 8]).strided()], |x| x[0].sum(&[1], false)).exact(),
+    );
+    sum.push(
+        Case::new("sum", "9x8 stride 0", [Input::whole([9, 8]).repeated()], |x| x[0].sum(&[0], false))
+            .exact(),
+    );
     // As many axes as there can be that do not merge: seven kept, seven and eight reduced.
     for axes in [vec![7], vec![0, 1, 2, 3, 4, 5, 6], vec![]] {
         let backwards = |x: &Tensor| x.permute(&[7, 6, 5, 4, 3, 2, 1, 0]);
@@ -348,12 +374,18 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         sum.push(Case::new("sum", &detail, [Input::whole(shape)], run).exact().value_only());
     }
     // A row far above the next: its elements must not count among those of the next row's chunks.
-    let apart: Vec<f64> = (0..18_002).map(|i| if i < 9001 { 1e3 + i as f64 } else { -1.0 - i as f64 }).collect();
+    let apart: Vec<f64> =
+        (0..18_002).map(|i| if i < 9001 { 1e3 + i as f64 } else { -1.0 - i as f64 }).collect();
     let rows = [Input::fixed([2, 9001], &apart)];
     max.push(Case::new("max", "2x9001 far apart", rows, |x| x[0].max(&[1], false)).exact().value_only());
     sum.push(Case::new("sum", "0x3 empty", [Input::whole([0, 3])], |x| x[0].sum(&[0], false)).exact());
-    max.push(Case::new("max", "55x61 transposed", [Input::distinct([55, 61]).transposed()], |x| x[0].max(&[0], false)));
-    max.push(Case::new("max", "negative", [Input::uniform([5, 70], -9.0, -1.0)], |x| x[0].max(&[1], false)).value_only());
+    max.push(Case::new("max", "55x61 transposed", [Input::distinct([55, 61]).transposed()], |x| {
+        x[0].max(&[0], false)
+    }));
+    max.push(
+        Case::new("max", "negative", [Input::uniform([5, 70], -9.0, -1.0)], |x| x[0].max(&[1], false))
+            .value_only(),
+    );
     max.push(Case::new("max", "0x3 empty", [Input::any([0, 3])], |x| x[0].max(&[0], false)).fails());
     let mean = vec![
         Case::new("mean", "6x7", [Input::any([6, 7])], |x| x[0].mean(&[1], true)),
@@ -364,10 +396,12 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         .flat_map(|shape| {
             (0..shape.len() as isize).map(move |axis| {
                 let detail = format!("{shape:?} axis {axis}");
-                Case::new("argmax", &detail, [Input::distinct(&shape)], move |x| x[0].argmax(axis)).value_only()
+                Case::new("argmax", &detail, [Input::distinct(&shape)], move |x| x[0].argmax(axis))
+                    .value_only()
             })
         })
-        .chain([Case::new("argmax", "70000 rows", [Input::distinct([70_000, 2])], |x| x[0].argmax(1)).value_only()])
+        .chain([Case::new("argmax", "70000 rows", [Input::distinct([70_000, 2])], |x| x[0].argmax(1))
+            .value_only()])
         .chain([Case::new("argmax", "ties", [Input::whole([40, 30])], |x| x[0].argmax(1)).value_only()])
         .collect();
     vec![

@@ -26,7 +26,9 @@ pub(super) fn rooms() -> Vec<Room> {
             op: "permute",
             cases: vec![
                 one("permute", "rank 4", whole(&[2, 3, 4, 5]), |x| x.permute(&[2, 0, 3, 1])),
-                one("permute", "rank 8", whole(&[2, 1, 2, 1, 2, 3, 1, 2]), |x| x.permute(&[7, 0, 6, 1, 5, 2, 4, 3])),
+                one("permute", "rank 8", whole(&[2, 1, 2, 1, 2, 3, 1, 2]), |x| {
+                    x.permute(&[7, 0, 6, 1, 5, 2, 4, 3])
+                }),
                 one("permute", "then read dense", whole(&[41, 47]), |x| x.t()?.contiguous()),
                 one("permute", "axis twice", whole(&[2, 3]), |x| x.permute(&[0, 0])).fails(),
             ],
@@ -58,9 +60,12 @@ pub(super) fn rooms() -> Vec<Room> {
                     Tensor::concat(&[&x[0], &x[1], &x[2]], 0)
                 })
                 .exact(),
-                Case::new("concat", "columns, strided", [whole(&[5, 4]).strided(), whole(&[5, 3]).transposed()], |x| {
-                    Tensor::concat(&[&x[0], &x[1]], -1)
-                })
+                Case::new(
+                    "concat",
+                    "columns, strided",
+                    [whole(&[5, 4]).strided(), whole(&[5, 3]).transposed()],
+                    |x| Tensor::concat(&[&x[0], &x[1]], -1),
+                )
                 .exact(),
                 Case::new("concat", "views", [whole(&[59, 27]).transposed(), whole(&[26, 61])], |x| {
                     Tensor::concat(&[&x[0].slice(1, 1, 27)?.t()?, &x[1].slice(1, 2, 61)?], 0)

@@ -109,7 +109,8 @@ fn assemble_cpu<T: Stored>(
         let Storage::Cpu(data) = &view.storage else {
             return Err(Error::device(op, part.describe(), "Move it with to_device."));
         };
-        let data: &Arc<Vec<T>> = T::unwrap(data).ok_or_else(|| unsupported(op, part.dtype(), part.device()))?;
+        let data: &Arc<Vec<T>> =
+            T::unwrap(data).ok_or_else(|| unsupported(op, part.dtype(), part.device()))?;
         for (to, from) in region.positions().zip(view.layout.positions()) {
             out[to] = data[from];
         }

@@ -67,7 +67,11 @@ fn axis(
             continue;
         }
         let part = &values[i * inner..(i + 1) * inner];
-        if last { f.write_str(&cell(part[0]))? } else { axis(f, part, shape, depth + 1, cell)? }
+        if last {
+            f.write_str(&cell(part[0]))?
+        } else {
+            axis(f, part, shape, depth + 1, cell)?
+        }
         i += 1;
     }
     f.write_str("]")

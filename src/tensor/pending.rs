@@ -79,7 +79,8 @@ impl Tensor {
             shape = Shape::broadcast(op, &shape, input.shape())?;
         }
         let values: Vec<Arc<Value>> = inputs.iter().map(|t| t.value.clone()).collect();
-        let output = Tensor::pending(first.device(), Meta::new(shape, first.dtype()), formula.clone(), values)?;
+        let output =
+            Tensor::pending(first.device(), Meta::new(shape, first.dtype()), formula.clone(), values)?;
         Ok(autodiff::record_map(op, inputs, formula, output))
     }
 
@@ -192,7 +193,9 @@ fn on_cpu<R: StoredReal>(f: &Formula, leaves: &[Leaf], count: usize, device: &De
     let columns: Result<Vec<std::borrow::Cow<[R]>>> = leaves
         .iter()
         .map(|leaf| {
-            let Storage::Cpu(data) = &leaf.view.storage else { return Err(unsupported("map", leaf.dtype, device)) };
+            let Storage::Cpu(data) = &leaf.view.storage else {
+                return Err(unsupported("map", leaf.dtype, device));
+            };
             let data = R::unwrap(data).ok_or_else(|| unsupported("map", leaf.dtype, device))?;
             let layout = &leaf.view.layout;
             Ok(if layout.is_contiguous() && layout.offset == 0 && data.len() == count {

@@ -73,7 +73,8 @@ impl Tensor {
                 let dense = if view.layout.is_contiguous() { view } else { cast::copy(self)?.view()? };
                 match (&dense.storage, self.device().as_gpu()) {
                     (Storage::Gpu(buffer), Some(gpu)) => {
-                        let readback = gpu.read(buffer, 4 * dense.layout.offset as u64, 4 * self.count() as u64)?;
+                        let readback =
+                            gpu.read(buffer, 4 * dense.layout.offset as u64, 4 * self.count() as u64)?;
                         Ok(Read::Waiting(readback))
                     }
                     _ => Err(unsupported("to_vec", T::DTYPE, self.device())),
@@ -126,9 +127,7 @@ impl Tensor {
     /// The raw bits of every buffer word of a GPU tensor, guard included: for verification.
     pub(crate) fn guard_intact(&self) -> Result<bool> {
         match (&self.view()?.storage, self.device().as_gpu()) {
-            (Storage::Gpu(buffer), Some(gpu)) if gpu.options().guard => {
-                gpu.guard_intact(buffer)
-            }
+            (Storage::Gpu(buffer), Some(gpu)) if gpu.options().guard => gpu.guard_intact(buffer),
             _ => Ok(true),
         }
     }

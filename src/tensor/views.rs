@@ -13,9 +13,19 @@ enum Views {
     Reshape(Shape),
     Permute(Vec<usize>),
     Broadcast(Shape),
-    Slice { axis: usize, start: usize, len: usize, step: usize },
+    Slice {
+        axis: usize,
+        start: usize,
+        len: usize,
+        step: usize,
+    },
     /// The transpose of a slice: its elements among zeros.
-    Embed { axis: usize, start: usize, step: usize, extent: usize },
+    Embed {
+        axis: usize,
+        start: usize,
+        step: usize,
+        extent: usize,
+    },
 }
 
 impl Views {
@@ -96,7 +106,8 @@ impl Tensor {
             None => {
                 let meta = Meta { shape, ..self.meta() };
                 let storage = copy(self)?.view()?.storage;
-                let out = Tensor::ready(self.device(), meta, View { storage, layout: Layout::contiguous(shape) });
+                let out =
+                    Tensor::ready(self.device(), meta, View { storage, layout: Layout::contiguous(shape) });
                 Ok(autodiff::record_rule(rule, &[self], out))
             }
         }

@@ -23,8 +23,11 @@ impl Regions {
     }
 
     fn build(&self, meta: Meta, fill: Option<f64>, parts: &[&Tensor]) -> Result<Tensor> {
-        let placed: Vec<(&Tensor, Layout)> =
-            parts.iter().enumerate().map(|(k, &part)| (part, self.layout(k, meta.shape, part.shape()))).collect();
+        let placed: Vec<(&Tensor, Layout)> = parts
+            .iter()
+            .enumerate()
+            .map(|(k, &part)| (part, self.layout(k, meta.shape, part.shape())))
+            .collect();
         let out = assemble(self.name, parts[0].device(), meta, fill, &placed)?;
         Ok(autodiff::record_rule(self.clone(), parts, out))
     }
@@ -152,9 +155,8 @@ impl Tensor {
         }
         let fits = start.len() == self.rank()
             && part.rank() == self.rank()
-            && (0..self.rank()).all(|a| {
-                start[a].checked_add(part.shape()[a]).is_some_and(|end| end <= self.shape()[a])
-            });
+            && (0..self.rank())
+                .all(|a| start[a].checked_add(part.shape()[a]).is_some_and(|end| end <= self.shape()[a]));
         if !fits {
             return Err(Error::shape(
                 op,
@@ -164,7 +166,11 @@ impl Tensor {
         }
         let mut meta = self.meta();
         meta.range = join(meta.range, part.meta().range);
-        Regions { name: op, starts: vec![vec![0; self.rank()], start.to_vec()] }.build(meta, None, &[self, part])
+        Regions { name: op, starts: vec![vec![0; self.rank()], start.to_vec()] }.build(
+            meta,
+            None,
+            &[self, part],
+        )
     }
 
     /// Tensors of one shape, along a new axis `axis`.

@@ -155,8 +155,7 @@ impl Input {
         let unit = |i: usize| f64::from(bits(seed, i) >> 8) / f64::from(1 << 24);
         let floats: Vec<f64> = match &self.values {
             Values::Index(limit) => {
-                let data: Vec<i32> =
-                    (0..count).map(|i| (unit(i) * f64::from(*limit)) as i32).collect();
+                let data: Vec<i32> = (0..count).map(|i| (unit(i) * f64::from(*limit)) as i32).collect();
                 return Tensor::from_vec(device, data, shape);
             }
             Values::FixedIndex(values) => return Tensor::from_slice(device, values, shape),
@@ -164,9 +163,9 @@ impl Input {
             Values::Uniform(low, high) => {
                 (0..count).map(|i| f64::from((low + (high - low) * unit(i)) as f32)).collect()
             }
-            Values::Whole(low, high) => {
-                (0..count).map(|i| f64::from(low + (bits(seed, i) % (high - low + 1) as u32) as i32)).collect()
-            }
+            Values::Whole(low, high) => (0..count)
+                .map(|i| f64::from(low + (bits(seed, i) % (high - low + 1) as u32) as i32))
+                .collect(),
             Values::Distinct => {
                 // Half a step off, so that none is zero: activations have their kinks there.
                 let mut order: Vec<usize> = (0..count).collect();

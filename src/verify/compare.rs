@@ -23,7 +23,12 @@ pub struct Comparison {
 
 impl Comparison {
     fn reject(why: String) -> Self {
-        Comparison { rejected: Some(why), worst_share: f64::INFINITY, worst_error: f64::INFINITY, elements: 0 }
+        Comparison {
+            rejected: Some(why),
+            worst_share: f64::INFINITY,
+            worst_error: f64::INFINITY,
+            elements: 0,
+        }
     }
 
     /// Both findings together.
@@ -35,6 +40,11 @@ impl Comparison {
             rejected: self.rejected.or(other.rejected),
         }
     }
+}
+
+/// Whether a value is above a limit; NaN is above every limit.
+pub(crate) fn exceeds(value: f64, limit: f64) -> bool {
+    value.is_nan() || value > limit
 }
 
 /// The larger of two, where NaN is larger than everything.
@@ -73,7 +83,7 @@ pub fn compare(
         worst.worst_error = larger(worst.worst_error, error);
         worst.worst_share = larger(worst.worst_share, share);
         let vacuous = !exact && !reference.error.is_finite();
-        if (vacuous || !(share <= 1.0)) && worst.rejected.is_none() {
+        if (vacuous || exceeds(share, 1.0)) && worst.rejected.is_none() {
             worst.rejected = Some(format!(
                 "element {index} is {value:e}, expected {:e} ± {:e}{}",
                 reference.value,

@@ -7,6 +7,7 @@
 
 mod case;
 mod compare;
+mod launched;
 pub mod mutate;
 mod mutation;
 mod run;
@@ -14,6 +15,7 @@ mod run;
 pub(crate) use case::from_f64;
 pub use case::{Case, Input, Run};
 pub use compare::{Comparison, compare};
+pub use launched::launched_kernels;
 pub use mutation::{MutationRow, mutate_shaders};
 pub use run::{Bench, Direction, Finding, Row, find, verify};
 

@@ -101,7 +101,11 @@ pub fn mutate_shaders(
     let devices = [open(Kernels::Software)?, open(Kernels::Hardware)?];
     let gpus: Option<Vec<&Gpu>> = devices.iter().map(Device::as_gpu).collect();
     let gpus = gpus.ok_or_else(|| {
-        Error::device("verify --mutate", "the CPU device", "Shaders run on a GPU: name an adapter with --device.")
+        Error::device(
+            "verify --mutate",
+            "the CPU device",
+            "Shaders run on a GPU: name an adapter with --device.",
+        )
     })?;
     let (trials, subjects) = survey(&devices, &gpus, rooms, filter)?;
     let mut rows = Vec::new();
@@ -151,7 +155,8 @@ fn control() -> gpu::Rewrite {
 /// The names of the generated kernels that are examined, by key.
 fn generated(devices: &[Device], gpus: &[&Gpu], rooms: &[Room]) -> Result<HashMap<String, String>> {
     let mut names = HashMap::new();
-    for case in rooms.iter().flat_map(|room| &room.cases).filter(|case| GENERATED.contains(&case.id.as_str())) {
+    for case in rooms.iter().flat_map(|room| &room.cases).filter(|case| GENERATED.contains(&case.id.as_str()))
+    {
         gpus[0].take_launched();
         outputs(case, Direction::Forward, &devices[0], DType::F32)?.iter().try_for_each(Tensor::finish)?;
         let mut keys: Vec<String> = gpus[0].take_launched().texts.into_keys().filter(|key| !is_file(key)).collect();
@@ -189,7 +194,9 @@ fn survey<'a>(
             let mut others = HashSet::new();
             for (device, gpu) in gpus.iter().enumerate() {
                 gpu.take_launched();
-                outputs(case, direction, &devices[device], DType::F32)?.iter().try_for_each(Tensor::finish)?;
+                outputs(case, direction, &devices[device], DType::F32)?
+                    .iter()
+                    .try_for_each(Tensor::finish)?;
                 let launched = gpu.take_launched();
                 let kernels: HashSet<String> = launched.texts.keys().cloned().collect();
                 // Where both families launch the same, once is enough.
@@ -284,16 +291,18 @@ fn examine(
     let reasons: HashMap<&str, &str> =
         reasons().filter(|(name, ..)| *name == shader).map(|(_, key, reason)| (key, reason)).collect();
     let mut row = MutationRow { mutants: changes.len(), ..MutationRow::new(shader) };
-    row.stale = reasons.keys().filter(|key| !changes.contains_key(**key)).map(|key| key.to_string()).collect();
+    row.stale =
+        reasons.keys().filter(|key| !changes.contains_key(**key)).map(|key| key.to_string()).collect();
     // What killed the last mutant is likely to kill the next.
     let mut favourite = 0;
     for (key, places) in changes {
         let places = Arc::new(places);
         let changed = places.clone();
-        let rewrite: gpu::Rewrite = Arc::new(move |source: &Source, module| match changed.get(&source.key()) {
-            Some(mutant) => apply(&module, mutant, FUEL),
-            None => fuelled(&module, FUEL),
-        });
+        let rewrite: gpu::Rewrite =
+            Arc::new(move |source: &Source, module| match changed.get(&source.key()) {
+                Some(mutant) => apply(&module, mutant, FUEL),
+                None => fuelled(&module, FUEL),
+            });
         for gpu in gpus {
             gpu.set_rewrite(|key| subject.texts.contains_key(key), Some(rewrite.clone()));
         }
@@ -304,7 +313,8 @@ fn examine(
             if reason.is_some() && begun.elapsed().as_secs_f64() > PATIENCE {
                 break;
             }
-            if trial.kernels.iter().any(|key| places.contains_key(key)) && rejects(trial, devices)?.is_some() {
+            if trial.kernels.iter().any(|key| places.contains_key(key)) && rejects(trial, devices)?.is_some()
+            {
                 killer = Some(index);
                 break;
             }

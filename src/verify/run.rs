@@ -1,7 +1,7 @@
 //! Runs cases on a device and holds every result against its reference.
 
 use super::case::Case;
-use super::compare::{Comparison, compare_tensors, same_bits};
+use super::compare::{Comparison, compare_tensors, exceeds, same_bits};
 use super::{Input, Room};
 use crate::autodiff;
 use crate::device::Device;
@@ -113,7 +113,12 @@ fn companion(case: &Case, like: &[usize], device: &Device, dtype: DType, seed: u
 }
 
 /// Runs a case in one direction; the outputs that are to be compared.
-pub(super) fn outputs(case: &Case, direction: Direction, device: &Device, dtype: DType) -> Result<Vec<Tensor>> {
+pub(super) fn outputs(
+    case: &Case,
+    direction: Direction,
+    device: &Device,
+    dtype: DType,
+) -> Result<Vec<Tensor>> {
     let inputs = case.make(device, dtype)?;
     if direction == Direction::Forward {
         return Ok(vec![(case.run)(&inputs)?]);
@@ -149,7 +154,11 @@ pub(super) fn outputs(case: &Case, direction: Direction, device: &Device, dtype:
 pub(super) const WRITTEN_BEHIND: &str = "something was written behind the end of a buffer";
 
 /// [`outputs`] in f32, finished, and whether the guards of all buffers on the way are intact.
-pub(super) fn guarded_outputs(case: &Case, direction: Direction, device: &Device) -> Result<(Vec<Tensor>, bool)> {
+pub(super) fn guarded_outputs(
+    case: &Case,
+    direction: Direction,
+    device: &Device,
+) -> Result<(Vec<Tensor>, bool)> {
     let run = || {
         let observed = outputs(case, direction, device, DType::F32)?;
         observed.iter().try_for_each(Tensor::finish)?;
@@ -260,7 +269,7 @@ pub(super) fn check_rules(case: &Case, direction: Direction) -> Result<Compariso
         let scale = size(&exact).max(size(&moved(0.0)?)).max(1.0);
         for (index, ((w, n), e)) in wide.iter().zip(&narrow).zip(&exact).enumerate() {
             let difference = (4.0 * n - w) / 3.0;
-            if !((difference - e).abs() <= DIFFERENCE_TOLERANCE * scale) {
+            if exceeds((difference - e).abs(), DIFFERENCE_TOLERANCE * scale) {
                 result.rejected = Some(format!("tangent {index} is {e:e}, differences give {difference:e}"));
             }
         }
@@ -279,7 +288,7 @@ pub(super) fn check_rules(case: &Case, direction: Direction) -> Result<Compariso
                 scale += (a * b).abs();
             }
         }
-        if !((left - right).abs() <= ADJOINT_TOLERANCE * scale) {
+        if exceeds((left - right).abs(), ADJOINT_TOLERANCE * scale) {
             result.rejected = Some(format!("⟨Jv, w⟩ = {left:e} but ⟨v, Jᵀw⟩ = {right:e}"));
         }
     }
@@ -317,9 +326,8 @@ pub fn verify(bench: &Bench, rooms: &[Room], filter: &str, mut report: impl FnMu
     for room in rooms {
         for direction in Direction::ALL {
             let start = Instant::now();
-            let wanted = |case: &&Case| {
-                (direction == Direction::Forward || case.gradient) && case.id.contains(filter)
-            };
+            let wanted =
+                |case: &&Case| (direction == Direction::Forward || case.gradient) && case.id.contains(filter);
             let findings: Vec<Finding> =
                 room.cases.iter().filter(wanted).map(|case| find(case, direction, bench)).collect();
             if findings.is_empty() {

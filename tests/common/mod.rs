@@ -11,6 +11,7 @@ pub fn adapter() -> String {
 
 /// The adapter, open.
 pub fn gpu() -> Device {
-    Device::select(&adapter())
-        .unwrap_or_else(|error| panic!("this test needs an adapter; run scripts/test.sh to install one. {error}"))
+    Device::select(&adapter()).unwrap_or_else(|error| {
+        panic!("this test needs an adapter; run scripts/test.sh to install one. {error}")
+    })
 }

@@ -34,7 +34,9 @@ pub fn run(cli: &Cli) -> Result<bool> {
         );
     }
     if adapters.is_empty() {
-        println!("no adapter: install a Vulkan, Metal or DX12 driver (Debian: mesa-vulkan-drivers libvulkan1)");
+        println!(
+            "no adapter: install a Vulkan, Metal or DX12 driver (Debian: mesa-vulkan-drivers libvulkan1)"
+        );
     }
     Ok(true)
 }

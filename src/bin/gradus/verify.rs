@@ -59,7 +59,10 @@ fn print(row: &Row) {
 
 fn mutate(cli: &Cli, args: &Args) -> Result<bool> {
     if !cli.json {
-        println!("{:32} {:>8} {:>7} {:>10} {:>12} {:>8}", "shader", "mutants", "killed", "equivalent", "unexplained", "seconds");
+        println!(
+            "{:32} {:>8} {:>7} {:>10} {:>12} {:>8}",
+            "shader", "mutants", "killed", "equivalent", "unexplained", "seconds"
+        );
     }
     let rows = mutate_shaders(&cli.device, &rooms(), &args.filter, |row| {
         if !cli.json {

@@ -15,7 +15,12 @@ use std::f64::consts::PI;
 /// The identities of this chapter hold to this share of Σ|terms| in f32.
 const ROUNDING: f64 = 1e-5;
 
-pub(super) fn add(chapter: &mut Chapter, device: &Device, options: &Options, progress: Progress) -> Result<()> {
+pub(super) fn add(
+    chapter: &mut Chapter,
+    device: &Device,
+    options: &Options,
+    progress: Progress,
+) -> Result<()> {
     let lab = Lab { device: device.clone(), seed: options.seed };
     type Step = fn(&Lab, &mut Chapter) -> Result<()>;
     let steps: [(&str, Step); 6] = [
@@ -160,7 +165,8 @@ impl Lab {
                 }
             })
         };
-        let apart = |a: &Tensor, b: &Tensor| -> Result<Vec<f64>> { a.sub(b)?.abs()?.max(&[0, 1], false)?.to_f64() };
+        let apart =
+            |a: &Tensor, b: &Tensor| -> Result<Vec<f64>> { a.sub(b)?.abs()?.max(&[0, 1], false)?.to_f64() };
         let (dy, dx) = (3, 5);
         let moved = rolled(&x, dy, dx)?;
         let circular = apart(&net(&moved, true, 1)?, &rolled(&net(&x, true, 1)?, dy, dx)?)?;
@@ -349,7 +355,8 @@ impl Lab {
 fn dft(re: &Tensor, im: Option<&Tensor>, sign: f64) -> Result<[Tensor; 2]> {
     let n = re.shape()[0];
     let table = |f: fn(f64) -> f64| {
-        let values: Vec<f64> = (0..n * n).map(|at| f(2.0 * PI * ((at / n * (at % n)) % n) as f64 / n as f64)).collect();
+        let values: Vec<f64> =
+            (0..n * n).map(|at| f(2.0 * PI * ((at / n * (at % n)) % n) as f64 / n as f64)).collect();
         Tensor::from_slice(re.device(), &values, [n, n])
     };
     let (c, s) = (table(f64::cos)?, table(f64::sin)?.mul_scalar(-sign)?);
@@ -357,10 +364,7 @@ fn dft(re: &Tensor, im: Option<&Tensor>, sign: f64) -> Result<[Tensor; 2]> {
     let im = im.unwrap_or(&zero);
     // (C + iS)·X, then the same along the other axis.
     let left = [c.matmul(re)?.sub(&s.matmul(im)?)?, c.matmul(im)?.add(&s.matmul(re)?)?];
-    Ok([
-        left[0].matmul(&c)?.sub(&left[1].matmul(&s)?)?,
-        left[1].matmul(&c)?.add(&left[0].matmul(&s)?)?,
-    ])
+    Ok([left[0].matmul(&c)?.sub(&left[1].matmul(&s)?)?, left[1].matmul(&c)?.add(&left[0].matmul(&s)?)?])
 }
 
 /// The singular values of the c × c matrices K̂(ω) of a 3 × 3 kernel on an n × n torus, all together, the

@@ -8,7 +8,8 @@ use crate::labs::report::{
 };
 
 pub(super) fn training(chapter: &mut Chapter, history: &History, measured_on: usize) {
-    let steps = |values: &[f64]| values.iter().enumerate().map(|(i, &v)| (i as f64 + 1.0, v)).collect::<Vec<_>>();
+    let steps =
+        |values: &[f64]| values.iter().enumerate().map(|(i, &v)| (i as f64 + 1.0, v)).collect::<Vec<_>>();
     let smooth = smoothed(&history.losses, 10.0);
     chapter.figure(
         Figure::new(
@@ -18,7 +19,9 @@ pub(super) fn training(chapter: &mut Chapter, history: &History, measured_on: us
                 .series(Series::line("smoothed", steps(&smooth)).colour(0))
                 .rule(Rule::horizontal(10f64.ln(), "guessing: ln 10")),
         )
-        .caption("Cross-entropy of each training batch, and its moving average with a half-life of ten steps.")
+        .caption(
+            "Cross-entropy of each training batch, and its moving average with a half-life of ten steps.",
+        )
         .alt("Training loss falling from about ln 10"),
     );
     let epochs = |f: fn(&(f64, f64)) -> f64| {

@@ -14,7 +14,12 @@ const EPOCHS: u64 = 4;
 const SHIFTS: usize = 4;
 
 /// Trains, measures and draws. Returns the floating-point operations spent.
-pub(super) fn add(chapter: &mut Chapter, device: &Device, options: &Options, progress: Progress) -> Result<f64> {
+pub(super) fn add(
+    chapter: &mut Chapter,
+    device: &Device,
+    options: &Options,
+    progress: Progress,
+) -> Result<f64> {
     let data = match &options.data {
         Some(folder) => FashionMnist::from_dir(folder)?,
         None => FashionMnist::bundled()?,
@@ -38,7 +43,7 @@ pub(super) fn add(chapter: &mut Chapter, device: &Device, options: &Options, pro
     chapter
         .claim(Claim::check(
             "R8",
-            &format!("Three convolutions with batch norm learn Fashion-MNIST ({} images, {EPOCHS} epochs): test accuracy", size.0),
+            format!("Three convolutions with batch norm learn Fashion-MNIST ({} images, {EPOCHS} epochs): test accuracy", size.0),
             "measured",
             0.80,
             curves[0][0],
@@ -92,9 +97,11 @@ fn permuted(
     progress: Progress,
 ) -> Result<f64> {
     let pixels = data.train.height * data.train.width;
-    let order: Vec<u32> = crate::data::Batches::new(pixels, pixels, options.seed)?.epoch(8).flatten().collect();
+    let order: Vec<u32> =
+        crate::data::Batches::new(pixels, pixels, options.seed)?.epoch(8).flatten().collect();
     let scramble = |set: &ImageSet| {
-        let images = set.images.chunks(pixels).flat_map(|image| order.iter().map(|&p| image[p as usize])).collect();
+        let images =
+            set.images.chunks(pixels).flat_map(|image| order.iter().map(|&p| image[p as usize])).collect();
         ImageSet::new(images, set.labels.clone(), set.height, set.width)
     };
     let (train, test) = (scramble(&data.train)?, scramble(&data.test)?);
@@ -104,7 +111,8 @@ fn permuted(
         flop += history.flop;
         Ok(plain - share_right(&network.logits(&test)?, &test))
     };
-    let lost = [run(cnn(device, options.seed)?, curves[0][0])?, run(mlp(device, options.seed)?, curves[1][0])?];
+    let lost =
+        [run(cnn(device, options.seed)?, curves[0][0])?, run(mlp(device, options.seed)?, curves[1][0])?];
     chapter.claim(Claim::check(
         "R8.permuted",
         "One fixed permutation of the pixels costs the convolutional network at least a hundredth more accuracy \

@@ -11,7 +11,7 @@ const EPS: f64 = 0.125;
 
 /// Shapes at the edges of what the kernels do: 64 lanes and, from 1024 terms on, 256; chunks from 4096 terms
 /// on; both ways to step through a channel, by rows longer and shorter than the lanes; every rank.
-const SHAPES: [&[usize]; 20] = [
+const SHAPES: [&[usize]; 22] = [
     &[2, 1],
     &[3, 5],
     &[63, 3],
@@ -32,6 +32,8 @@ const SHAPES: [&[usize]; 20] = [
     &[16, 2, 16, 16],
     &[3, 1, 61, 67],
     &[2, 5, 64, 65],
+    &[131, 2, 33],
+    &[4099, 1],
 ];
 
 /// More chunks than the 256 lanes that add them, as a hardware adapter splits it. So long a sum has a bound

@@ -261,8 +261,8 @@ struct ForwardParams {
 }
 
 impl Split {
-    /// No chunk is shorter than this, unless its channel is.
-    const SHORTEST: usize = 4096;
+    /// A channel of more terms than this may be cut; the chunks have at least half as many.
+    const LONG: usize = 4096;
 
     fn of(gpu: &Gpu, shape: &Shape) -> Self {
         let extents = Extents::of(shape);
@@ -272,7 +272,8 @@ impl Split {
             Kernels::Software => 16,
             Kernels::Hardware => 1024,
         };
-        let chunks = (wanted / extents.channels).clamp(1, terms.div_ceil(Self::SHORTEST));
+        // At most one for each of the 256 lanes that chunks have, for one group adds up what they leave.
+        let chunks = (wanted / extents.channels).clamp(1, terms.div_ceil(Self::LONG).min(256));
         let chunk = terms.div_ceil(chunks);
         Split { extents, chunk, chunks, root: if chunk < 1024 { 8 } else { 16 } }
     }

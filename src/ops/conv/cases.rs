@@ -37,17 +37,24 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
                 inputs.push(make(&w[..1]));
             }
             let detail = format!("{detail}{}", if exact { " whole" } else { "" });
-            let case =
-                Case::new("conv2d", &detail, inputs, move |t| t[0].conv2d(&t[1], t.get(2), options));
+            let case = Case::new("conv2d", &detail, inputs, move |t| t[0].conv2d(&t[1], t.get(2), options));
             cases.push(if exact { case.exact() } else { case });
         }
     }
     let plain = |detail: &str, x: Input, w: Input| {
         Case::new("conv2d", detail, [x, w], move |t| t[0].conv2d(&t[1], None, o))
     };
-    cases.push(plain("transposed", Input::whole([2, 2, 6, 5]).transposed(), Input::whole([3, 2, 3, 2]).transposed()).exact());
-    cases.push(plain("stride 2", Input::whole([2, 2, 6, 5]).strided(), Input::whole([3, 2, 3, 2]).strided()).exact());
-    cases.push(plain("stride 0", Input::whole([3, 2, 6, 5]).repeated(), Input::whole([4, 2, 3, 3]).repeated()).exact());
+    cases.push(
+        plain("transposed", Input::whole([2, 2, 6, 5]).transposed(), Input::whole([3, 2, 3, 2]).transposed())
+            .exact(),
+    );
+    cases.push(
+        plain("stride 2", Input::whole([2, 2, 6, 5]).strided(), Input::whole([3, 2, 3, 2]).strided()).exact(),
+    );
+    cases.push(
+        plain("stride 0", Input::whole([3, 2, 6, 5]).repeated(), Input::whole([4, 2, 3, 3]).repeated())
+            .exact(),
+    );
     cases.push(plain("empty batch", Input::any([0, 2, 6, 5]), Input::any([3, 2, 3, 2])).exact());
     cases.push(plain("no output channels", Input::any([1, 2, 6, 5]), Input::any([0, 2, 3, 2])).exact());
     cases.push(plain("kernel larger than image", Input::any([1, 2, 2, 5]), Input::any([3, 2, 3, 2])).fails());

@@ -37,9 +37,26 @@ pub(super) fn product(
     let tiles = groups * rows.div_ceil(8 * wy) * columns.div_ceil(8 * wx);
     let o = &e.options;
     let params: Vec<u32> = [
-        rows, columns, channels, tiles, groups, e.kernel[0], e.kernel[1], read[0], read[1], written[0],
-        written[1], o.stride[0], o.stride[1], o.padding[0], o.padding[1], o.dilation[0], o.dilation[1], w_row,
-        w_channel, 0,
+        rows,
+        columns,
+        channels,
+        tiles,
+        groups,
+        e.kernel[0],
+        e.kernel[1],
+        read[0],
+        read[1],
+        written[0],
+        written[1],
+        o.stride[0],
+        o.stride[1],
+        o.padding[0],
+        o.padding[1],
+        o.dilation[0],
+        o.dilation[1],
+        w_row,
+        w_channel,
+        0,
     ]
     .map(|v| v as u32)
     .to_vec();
@@ -74,8 +91,25 @@ pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView,
     let tiles = matrix * chunks.div_ceil(wz);
     let o = &e.options;
     let params: Vec<u32> = [
-        e.cout, columns, lines, line, chunks, groups, e.kernel[0], e.kernel[1], e.x[0], e.x[1], e.y[0],
-        e.y[1], o.stride[0], o.stride[1], o.padding[0], o.padding[1], o.dilation[0], o.dilation[1], e.cin,
+        e.cout,
+        columns,
+        lines,
+        line,
+        chunks,
+        groups,
+        e.kernel[0],
+        e.kernel[1],
+        e.x[0],
+        e.x[1],
+        e.y[0],
+        e.y[1],
+        o.stride[0],
+        o.stride[1],
+        o.padding[0],
+        o.padding[1],
+        o.dilation[0],
+        o.dilation[1],
+        e.cin,
     ]
     .map(|v| v as u32)
     .to_vec();

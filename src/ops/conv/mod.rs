@@ -108,7 +108,11 @@ impl Extents {
             return Err(Error::dtype(OP, given(), "Convert to a float with to_dtype."));
         }
         let (&[batch, c, h, width], &[o, cin, kh, kw]) = (&*x.shape, &*w.shape) else {
-            return Err(Error::shape(OP, given(), "Give an input [B, C, H, W] and a weight [O, C/groups, kh, kw]."));
+            return Err(Error::shape(
+                OP,
+                given(),
+                "Give an input [B, C, H, W] and a weight [O, C/groups, kh, kw].",
+            ));
         };
         if cin * groups != c || o % groups != 0 {
             return Err(Error::shape(
@@ -153,7 +157,9 @@ impl Extents {
                     let sy = self.options.source(0, line, i, self.x[0]);
                     for j in 0..self.kernel[1] {
                         let at = sy.zip(self.options.source(1, px, j, self.x[1]));
-                        out.push(at.map_or(R::default(), |(y, x_)| x[first + c * plane + y * self.x[1] + x_]));
+                        out.push(
+                            at.map_or(R::default(), |(y, x_)| x[first + c * plane + y * self.x[1] + x_]),
+                        );
                     }
                 }
             }

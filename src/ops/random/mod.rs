@@ -241,9 +241,10 @@ pub(super) fn rooms() -> Vec<Room> {
         .collect();
     // Streams whose first block has a word of 31 leading zeros, one of either sign: the ends of the range.
     for stream in [555_063_934, 1_080_649_086] {
-        let case = Case::new("normal", &format!("outermost, stream {stream}"), [Input::whole([])], move |x| {
-            Tensor::normal_in(x[0].device(), x[0].dtype(), [4], Stream::new(7, stream))
-        });
+        let case =
+            Case::new("normal", &format!("outermost, stream {stream}"), [Input::whole([])], move |x| {
+                Tensor::normal_in(x[0].device(), x[0].dtype(), [4], Stream::new(7, stream))
+            });
         rooms[1].cases.push(case.value_only().exact());
     }
     for p in [0.0, 1.0, 1e-40, f64::from(f32::EPSILON), -0.1, 1.1, f64::NAN] {

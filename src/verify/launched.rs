@@ -1,0 +1,38 @@
+//! Which kernels the cases launch.
+
+use super::Room;
+use super::run::{Direction, outputs};
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::gpu::{GpuOptions, Kernels};
+use crate::tensor::Tensor;
+use std::collections::BTreeMap;
+
+/// Every kernel that some case of the rooms launches in some direction, as it is given to the device: WGSL
+/// text by key. The key of a shader is its path with its constants; that of a generated kernel is its text.
+/// Surveyed are both families of kernels, with all that the adapter offers and as a portable device.
+///
+/// Errors: [`Error::Device`] on the CPU, and that of a case which cannot run.
+pub fn launched_kernels(request: &str, rooms: &[Room]) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    let families = [Kernels::Software, Kernels::Hardware].map(Some);
+    for (kernels, portable) in families.into_iter().flat_map(|f| [(f, false), (f, true)]) {
+        let options = GpuOptions { guard: true, kernels, portable, ..GpuOptions::default() };
+        let device = Device::select_with(request, options)?;
+        let gpu = device.as_gpu().ok_or_else(|| {
+            Error::device("launched_kernels", "the CPU device", "Kernels run on a GPU: name an adapter.")
+        })?;
+        gpu.take_launched();
+        for case in rooms.iter().flat_map(|room| &room.cases).filter(|case| !case.fails) {
+            for direction in Direction::ALL {
+                if direction == Direction::Forward || case.gradient {
+                    let results = outputs(case, direction, &device, DType::F32)?;
+                    results.iter().try_for_each(Tensor::finish)?;
+                }
+            }
+        }
+        found.extend(gpu.take_launched());
+    }
+    Ok(found)
+}
