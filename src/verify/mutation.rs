@@ -1,7 +1,8 @@
 //! Would the cases notice if a shader were wrong? Every shader is changed in every small way that
 //! [`mutate`](super::mutate) knows, one at a time, and the cases that launch it are run against the change.
 //!
-//! 1. Survey: every case runs once in every direction, with both families of kernels. That tells which
+//! 1. Survey: every case runs once in every direction, with both families of kernels, that for software also
+//!    without the features a portable device lacks. That tells which
 //!    kernels it launches, that it passes with its loops bounded (a case that needs more turns is left out),
 //!    and how long it takes.
 //! 2. A shader file's mutants are those of all its specialisations together; a mutant changes each that has
@@ -94,11 +95,12 @@ pub fn mutate_shaders(
     filter: &str,
     mut report: impl FnMut(&MutationRow),
 ) -> Result<Vec<MutationRow>> {
-    let open = |kernels| {
-        let options = GpuOptions { guard: true, kernels: Some(kernels), ..GpuOptions::default() };
+    let open = |kernels, portable| {
+        let options = GpuOptions { guard: true, kernels: Some(kernels), portable, ..GpuOptions::default() };
         Device::select_with(request, options)
     };
-    let devices = [open(Kernels::Software)?, open(Kernels::Hardware)?];
+    let devices =
+        [open(Kernels::Software, false)?, open(Kernels::Software, true)?, open(Kernels::Hardware, false)?];
     let gpus: Option<Vec<&Gpu>> = devices.iter().map(Device::as_gpu).collect();
     let gpus = gpus.ok_or_else(|| {
         Error::device(
@@ -199,7 +201,7 @@ fn survey<'a>(
                     .try_for_each(Tensor::finish)?;
                 let launched = gpu.take_launched();
                 let kernels: HashSet<String> = launched.texts.keys().cloned().collect();
-                // Where both families launch the same, once is enough.
+                // Where two devices launch the same, once is enough.
                 if !others.insert(launched.digest) {
                     continue;
                 }
