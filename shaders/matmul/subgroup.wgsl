@@ -168,7 +168,7 @@ fn main(
         far += params.rhs_k;
         at += params.lhs_k;
     }
-    store(batch, m0 + 0u, n0, left0, right0);
+    store(batch, m0, n0, left0, right0);
     store(batch, m0 + 1u, n0, left1, right1);
     store(batch, m0 + 2u, n0, left2, right2);
     store(batch, m0 + 3u, n0, left3, right3);

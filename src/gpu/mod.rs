@@ -20,6 +20,7 @@ use pool::Pool;
 use recorder::Recorder;
 use shader::Pipeline;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -49,6 +50,15 @@ pub enum Kernels {
 /// A change made to every kernel between parsing and compiling; see `verify --mutate`.
 pub(crate) type Rewrite = Arc<dyn Fn(&Source, naga::Module) -> naga::Module + Send + Sync>;
 
+/// A record of launches.
+#[derive(Clone, Default)]
+pub(crate) struct Launches {
+    /// The texts of the kernels by key.
+    pub texts: HashMap<String, String>,
+    /// A hash of what was launched, with which parameters and in how many groups, in order.
+    pub digest: u64,
+}
+
 /// A GPU, open for work. Cloning shares it.
 #[derive(Clone)]
 pub struct Gpu(Arc<Inner>);
@@ -69,7 +79,7 @@ struct Inner {
     failure: Arc<OnceLock<Error>>,
     lost: Arc<OnceLock<String>>,
     rewrite: Mutex<Option<Rewrite>>,
-    launched: Mutex<Option<HashMap<String, String>>>,
+    launched: Mutex<Option<Launches>>,
 }
 
 impl Gpu {
@@ -258,17 +268,20 @@ impl Gpu {
         self.pipelines().retain(|key, _| !stale(key));
     }
 
-    /// The sources of the kernels launched since the last call, by key. Empty on the first call, which
-    /// starts the record.
-    pub(crate) fn take_launched(&self) -> HashMap<String, String> {
+    /// What was launched since the last call. Empty on the first call, which starts the record.
+    pub(crate) fn take_launched(&self) -> Launches {
         let mut record = self.0.launched.lock().unwrap_or_else(PoisonError::into_inner);
-        record.replace(HashMap::new()).unwrap_or_default()
+        record.replace(Launches::default()).unwrap_or_default()
     }
 
     /// Notes a launch, with the kernel's text, if somebody keeps a record.
-    fn note_launch(&self, source: &Source) -> Result<()> {
+    fn note_launch(&self, source: &Source, params: &[u8], groups: [u32; 3]) -> Result<()> {
         if let Some(record) = &mut *self.0.launched.lock().unwrap_or_else(PoisonError::into_inner) {
-            record.insert(source.key(), source.text()?);
+            let key = source.key();
+            let mut hasher = DefaultHasher::new();
+            (record.digest, &key, params, groups).hash(&mut hasher);
+            record.digest = hasher.finish();
+            record.texts.insert(key, source.text()?);
         }
         Ok(())
     }

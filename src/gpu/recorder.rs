@@ -112,7 +112,7 @@ impl Gpu {
         if groups.contains(&0) {
             return Ok(());
         }
-        self.note_launch(&source)?;
+        self.note_launch(&source, params, groups)?;
         let pipeline = self.pipeline(&source)?;
         let (limits, expected) = (&self.0.limits, &pipeline.reflection);
         let padded = params.len().next_multiple_of(16) as u32;

@@ -316,7 +316,10 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
     );
     cases.push(exact("rank 8, 2x3x3", whole(&[2, 1, 3, 1, 2, 1, 2, 3]), whole(&[1, 2, 1, 2, 1, 3, 3, 3])));
     // Whole tiles: one too many, and the second matrix is not found.
-    cases.push(exact("batched 64x3x64", whole(&[2, 64, 3]), whole(&[2, 3, 64])));
+    for m in [8, 64, 128] {
+        let inputs = [whole(&[2, m, 3]), whole(&[2, 3, 64])];
+        cases.push(Case::new("matmul", &format!("batched {m}x3x64"), inputs, |x| x[0].matmul(&x[1])).exact());
+    }
     // Six workgroups of one output an invocation, but for one output.
     cases.push(exact("1x3x383", whole(&[1, 3]), whole(&[3, 383])));
     cases.push(exact("70000 rows", whole(&[70_000, 2]), whole(&[2, 4])).value_only());

@@ -32,7 +32,7 @@ pub fn launched_kernels(request: &str, rooms: &[Room]) -> Result<BTreeMap<String
                 }
             }
         }
-        found.extend(gpu.take_launched());
+        found.extend(gpu.take_launched().texts);
     }
     Ok(found)
 }

@@ -1,7 +1,8 @@
 //! Would the cases notice if a shader were wrong? Every shader is changed in every small way that
 //! [`mutate`](super::mutate) knows, one at a time, and the cases that launch it are run against the change.
 //!
-//! 1. Survey: every case runs once in every direction, with both families of kernels. That tells which
+//! 1. Survey: every case runs once in every direction, with both families of kernels, that for software also
+//!    without the features a portable device lacks. That tells which
 //!    kernels it launches, that it passes with its loops bounded (a case that needs more turns is left out),
 //!    and how long it takes.
 //! 2. A shader file's mutants are those of all its specialisations together; a mutant changes each that has
@@ -94,11 +95,12 @@ pub fn mutate_shaders(
     filter: &str,
     mut report: impl FnMut(&MutationRow),
 ) -> Result<Vec<MutationRow>> {
-    let open = |kernels| {
-        let options = GpuOptions { guard: true, kernels: Some(kernels), ..GpuOptions::default() };
+    let open = |kernels, portable| {
+        let options = GpuOptions { guard: true, kernels: Some(kernels), portable, ..GpuOptions::default() };
         Device::select_with(request, options)
     };
-    let devices = [open(Kernels::Software)?, open(Kernels::Hardware)?];
+    let devices =
+        [open(Kernels::Software, false)?, open(Kernels::Software, true)?, open(Kernels::Hardware, false)?];
     let gpus: Option<Vec<&Gpu>> = devices.iter().map(Device::as_gpu).collect();
     let gpus = gpus.ok_or_else(|| {
         Error::device(
@@ -159,7 +161,7 @@ fn generated(devices: &[Device], gpus: &[&Gpu], rooms: &[Room]) -> Result<HashMa
     {
         gpus[0].take_launched();
         outputs(case, Direction::Forward, &devices[0], DType::F32)?.iter().try_for_each(Tensor::finish)?;
-        let mut keys: Vec<String> = gpus[0].take_launched().into_keys().filter(|key| !is_file(key)).collect();
+        let mut keys: Vec<String> = gpus[0].take_launched().texts.into_keys().filter(|key| !is_file(key)).collect();
         keys.sort();
         for (number, key) in (1..).zip(keys) {
             let which = if number == 1 { String::new() } else { format!(" ({number})") };
@@ -191,20 +193,20 @@ fn survey<'a>(
             if direction != Direction::Forward && !case.gradient {
                 continue;
             }
-            let mut others: Vec<HashSet<String>> = Vec::new();
+            let mut others = HashSet::new();
             for (device, gpu) in gpus.iter().enumerate() {
                 gpu.take_launched();
                 outputs(case, direction, &devices[device], DType::F32)?
                     .iter()
                     .try_for_each(Tensor::finish)?;
                 let launched = gpu.take_launched();
-                let kernels: HashSet<String> = launched.keys().cloned().collect();
-                // Where both families launch the same kernels, once is enough.
-                if others.contains(&kernels) {
+                let kernels: HashSet<String> = launched.texts.keys().cloned().collect();
+                // Where two devices launch the same, once is enough.
+                if !others.insert(launched.digest) {
                     continue;
                 }
-                others.push(kernels.clone());
                 let wanted: Vec<(String, String, String)> = launched
+                    .texts
                     .into_iter()
                     .filter_map(|(key, text)| Some((subject_of(&key)?, key, text)))
                     .collect();
