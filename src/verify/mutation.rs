@@ -161,7 +161,8 @@ fn generated(devices: &[Device], gpus: &[&Gpu], rooms: &[Room]) -> Result<HashMa
     {
         gpus[0].take_launched();
         outputs(case, Direction::Forward, &devices[0], DType::F32)?.iter().try_for_each(Tensor::finish)?;
-        let mut keys: Vec<String> = gpus[0].take_launched().texts.into_keys().filter(|key| !is_file(key)).collect();
+        let mut keys: Vec<String> =
+            gpus[0].take_launched().texts.into_keys().filter(|key| !is_file(key)).collect();
         keys.sort();
         for (number, key) in (1..).zip(keys) {
             let which = if number == 1 { String::new() } else { format!(" ({number})") };
