@@ -117,6 +117,10 @@ fn tensors(d: &Device) -> usize {
             t(&[1, 2, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), None, plain.stride([0, 1]))
         }),
         call("Shape", "bias", || t(&[1, 2, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), Some(&t(&[2])), plain)),
+        call("DType", "bias", || {
+            t(&[1, 2, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), Some(&labels(d, &[1, 2, 3])), plain)
+        }),
+        call("DType", "i32", || t(&[2, 3]).matmul_bias(&t(&[3, 2]), &labels(d, &[1, 2]))),
         call("Argument", "max_pool2d", || t(&[1, 2, 5, 5]).max_pool2d(Pool2d::new([2, 2]).padding([2, 2]))),
         call("Argument", "avg_pool2d", || {
             t(&[1, 2, 5, 5]).avg_pool2d(Pool2d::new([2, 2]).stride([0, 1]), true)

@@ -14,8 +14,7 @@ pub struct Comparison {
     pub worst_error: f64,
     /// The largest share of the proven bound that an element uses; at most one if all is well.
     pub worst_share: f64,
-    /// The largest share of the bound that rounding errors of random sign would respect, √n for n of the
-    /// proven one (Higham & Mary 2019); informative only.
+    /// How many elements were compared.
     pub elements: usize,
     /// Why the result is rejected, if it is.
     pub rejected: Option<String>,

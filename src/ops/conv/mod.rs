@@ -229,6 +229,11 @@ impl Op for Conv2d {
     fn rule(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
         let e = Extents::new(&inputs[0], &inputs[1], self.0)?;
         if let Some(bias) = inputs.get(2)
+            && !bias.dtype.is_float()
+        {
+            return Err(Error::dtype(OP, format!("bias {bias}"), "Convert to a float with to_dtype."));
+        }
+        if let Some(bias) = inputs.get(2)
             && *bias.shape != [inputs[1].shape[0]]
         {
             let given = format!("bias {bias} for weight {}", inputs[1]);
