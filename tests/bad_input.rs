@@ -134,6 +134,7 @@ fn tensors(d: &Device) -> usize {
         call("Index", "7", || t(&[5, 2]).index_select(1, &labels(d, &[7]))),
         call("Axis", "axis 2", || t(&[5, 2]).index_select(2, &labels(d, &[0]))),
         call("Shape", "batch_norm", || t(&[4, 3]).batch_norm(&t(&[2]), &t(&[3]), 1e-5)),
+        call("DType", "i32", || t(&[4, 3]).batch_norm(&labels(d, &[1, 2, 3]), &t(&[3]), 1e-5)),
         call("Argument", "batch_norm", || t(&[4, 3]).batch_norm(&t(&[3]), &t(&[3]), -1.0)),
         call("Shape", "batch_norm", || t(&[1, 3]).batch_norm(&t(&[3]), &t(&[3]), 1e-5)),
         call("Argument", "bernoulli", || Tensor::bernoulli(d, [3], 1.5, stream)),

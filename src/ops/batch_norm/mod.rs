@@ -189,6 +189,9 @@ fn check(op: &'static str, x: &Meta, vectors: &[(&str, Meta)], eps: f64) -> Resu
     }
     let channels = x.shape[1];
     for (name, vector) in vectors {
+        if !vector.dtype.is_float() {
+            return Err(Error::dtype(op, format!("{name} {vector}"), "Convert to a float with to_dtype."));
+        }
         if *vector.shape != [channels] {
             return Err(Error::shape(
                 op,
