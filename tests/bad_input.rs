@@ -5,7 +5,7 @@ mod common;
 
 use gradus::data::{Batches, FashionMnist, ImageSet, idx};
 use gradus::io::Checkpoint;
-use gradus::nn::{BatchNorm, Conv2d, Init, Linear, Params};
+use gradus::nn::{BatchNorm, Conv2d, Dropout, GroupNorm, Init, LayerNorm, Linear, Params};
 use gradus::ops::random::Stream;
 use gradus::ops::{Conv2dOptions, Pool2d};
 use gradus::optim::{Adam, Optimizer, Sgd};
@@ -126,6 +126,13 @@ fn tensors(d: &Device) -> usize {
             t(&[1, 2, 5, 5]).avg_pool2d(Pool2d::new([2, 2]).stride([0, 1]), true)
         }),
         call("Shape", "max_pool2d", || t(&[1, 2, 5]).max_pool2d(Pool2d::new([2, 2]))),
+        call("Axis", "3 axes", || t(&[2, 3]).layer_norm(3, None, None, 1e-5)),
+        call("Shape", "gamma [2]", || t(&[2, 3]).layer_norm(1, Some(&t(&[2])), None, 1e-5)),
+        call("Argument", "eps = 0", || t(&[2, 3]).rms_norm(1, None, 0.0)),
+        call("Shape", "2 groups for 3 channels", || t(&[2, 3, 4]).group_norm(2, None, None, 1e-5)),
+        call("DType", "i32", || labels(d, &[1, 2]).dropout(0.5, stream)),
+        call("Argument", "1.5", || t(&[2, 3]).dropout(1.5, stream)),
+        call("Argument", "probability 1", || t(&[2, 3]).alpha_dropout(1.0, stream)),
         call("Index", "10", || t(&[2, 10]).cross_entropy(&labels(d, &[3, 10]))),
         call("Index", "-1", || t(&[2, 10]).cross_entropy(&labels(d, &[-1, 0]))),
         call("Shape", "cross_entropy", || t(&[2, 10]).cross_entropy(&labels(d, &[1, 2, 3]))),
@@ -197,6 +204,16 @@ fn layers_optimisers_and_initialisers() {
         }),
         call("Shape", "batch_norm", || {
             BatchNorm::new(&params().at("a"), 3)?.forward(&x(&[4, 5]), gradus::nn::Mode::Train)
+        }),
+        call("Shape", "does not end in [3]", || LayerNorm::new(&params(), [3])?.forward(&x(&[4, 5]))),
+        call("Argument", "2 groups for 3", || GroupNorm::new(&params(), 2, 3)),
+        call("Argument", "Mode::Train", || {
+            Dropout::new(&params(), 0.1)?.forward(&x(&[4, 5]), gradus::nn::Mode::Train)
+        }),
+        call("Argument", "`a.dropout` is defined twice", || {
+            let p = params();
+            Dropout::new(&p.at("a"), 0.1)?;
+            Dropout::new(&p.at("a"), 0.1)
         }),
         call("Argument", "NaN", || Adam::new(&trainable()?, f64::NAN)),
         call("Argument", "-1", || Sgd::new(&trainable()?, -1.0)),

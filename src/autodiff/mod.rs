@@ -5,12 +5,13 @@
 //! from the last to the first, forward mode from the first to the last; both speak in tensor operations,
 //! so a derivative can be differentiated again. The graph is held by the tensors alone and goes with them.
 
+mod composed;
 mod graph;
 mod map;
 mod transform;
 
+pub(crate) use composed::{composed_jvp, composed_vjp};
 pub use graph::{At, Differentiable};
 pub(crate) use graph::{Edge, record, record_rule};
 pub(crate) use map::record_map;
-pub(crate) use transform::push_forward;
 pub use transform::{Gradients, hvp, jvp, vjp};

@@ -199,7 +199,7 @@ impl Init {
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll and Vo): a hash that will be the same in every version.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }
 

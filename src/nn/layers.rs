@@ -214,7 +214,7 @@ impl BatchNorm {
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let (gamma, beta, eps) = (self.gamma.get(), self.beta.get(), self.options.eps);
         let (mean, var) = (self.running_mean.get(), self.running_var.get());
-        if mode == Mode::Eval {
+        if !mode.learns() {
             return x.batch_norm_inference(&gamma, &beta, &mean, &var, eps);
         }
         let count = x.count().checked_div(gamma.count()).unwrap_or(0);

@@ -32,13 +32,17 @@
 //! # }
 //! ```
 
+mod dropout;
 mod init;
 mod layers;
 mod module;
+mod norms;
 mod params;
 
+pub use dropout::{AlphaDropout, DropPath, Dropout, Dropout2d, Randomness};
 pub use init::{Fan, Init, Nonlinearity};
 pub use layers::{BatchNorm, BatchNormOptions, Conv2d, LayerInit, Linear};
 pub use module::{Mode, Module, Sequential};
+pub use norms::{GroupNorm, InstanceNorm, LayerNorm, NormInit, RmsNorm};
 pub(crate) use params::RESERVED;
 pub use params::{Parameter, Params};

@@ -3,13 +3,31 @@
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// What a pass is for. Batch norm and dropout compute differently in the two.
+/// What a pass is for. Batch norm and dropout compute differently in them.
+///
+/// What is random in a pass is a function of the seed, the layer's path, the step (or sample) given here,
+/// and the index: never of how many passes there were before. A repeated pass is the same pass, and a run
+/// that was interrupted goes on as if it had not been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// To learn: statistics of the batch, and running ones updated.
+    /// To learn, without anything random: statistics of the batch, and running ones updated. A layer that
+    /// draws random numbers refuses, as it cannot know the step.
     Train,
-    /// To judge or to use: running statistics, nothing changes.
+    /// To learn, at this step: as [`Train`](Self::Train), and dropout draws the masks of the step. Count each
+    /// pass to learn as a step of its own, also where several add to one gradient.
+    Step(u64),
+    /// To judge or to use: running statistics, nothing changes, nothing is random.
     Eval,
+    /// To judge what dropout leaves uncertain (Gal and Ghahramani 2016, arXiv:1506.02142): as
+    /// [`Eval`](Self::Eval), but with dropout, whose masks are those of this sample.
+    Sample(u64),
+}
+
+impl Mode {
+    /// Whether the pass is one to learn.
+    pub fn learns(self) -> bool {
+        matches!(self, Mode::Train | Mode::Step(_))
+    }
 }
 
 /// A function of a tensor, with parameters or without. Layers are modules, and so are functions from

@@ -1,5 +1,6 @@
 //! Named parameters, and the cells they live in.
 
+use super::dropout::Randomness;
 use super::init::Init;
 use crate::device::Device;
 use crate::dtype::DType;
@@ -8,6 +9,7 @@ use crate::op::Meta;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::verify::from_f64;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -30,21 +32,26 @@ struct Store {
     dtype: DType,
     seed: u64,
     cells: RwLock<Vec<Parameter>>,
+    /// Paths that name sources of random numbers.
+    sources: RwLock<BTreeSet<String>>,
 }
 
 impl Params {
     /// No parameters yet, f32. The seed and a parameter's path decide what it starts as: the same bits on
     /// every device, in whatever order layers are built.
     pub fn new(device: &Device, seed: u64) -> Self {
-        let store = Store { device: device.clone(), dtype: DType::F32, seed, cells: RwLock::default() };
-        Params { store: Arc::new(store), path: String::new() }
+        Params::of(device.clone(), DType::F32, seed)
     }
 
     /// No parameters yet, of type f64, on the CPU device: for reference runs. They start as those of f32
     /// do, before rounding.
     pub fn new_f64(seed: u64) -> Self {
-        let store = Store { device: Device::cpu(), dtype: DType::F64, seed, cells: RwLock::default() };
-        Params { store: Arc::new(store), path: String::new() }
+        Params::of(Device::cpu(), DType::F64, seed)
+    }
+
+    fn of(device: Device, dtype: DType, seed: u64) -> Self {
+        let (cells, sources) = (RwLock::default(), RwLock::default());
+        Params { store: Arc::new(Store { device, dtype, seed, cells, sources }), path: String::new() }
     }
 
     /// The handle of a part: what is defined through it lies under `name`, after a dot.
@@ -80,14 +87,25 @@ impl Params {
         let parameter = Parameter(Arc::new(Cell { path, trainable, value: RwLock::new(value) }));
         let mut cells = self.store.cells.write().unwrap_or_else(PoisonError::into_inner);
         if cells.iter().any(|known| known.path() == parameter.path()) {
-            return Err(Error::argument(
-                "params",
-                format!("`{}` is defined twice", parameter.path()),
-                "Give each layer a path of its own with `params.at(name)`.",
-            ));
+            return Err(twice(parameter.path()));
         }
         cells.push(parameter.clone());
         Ok(parameter)
+    }
+
+    /// Where a layer's random numbers come from: masks of dropout, for instance. A function of the seed and
+    /// the path alone.
+    ///
+    /// Errors: [`Error::Argument`] for a path that is none, or that names a source already: two layers would
+    /// draw the same numbers.
+    pub fn randomness(&self, name: &str) -> Result<Randomness> {
+        let path = self.join(name);
+        check_path(&path)?;
+        let mut sources = self.store.sources.write().unwrap_or_else(PoisonError::into_inner);
+        if !sources.insert(path.clone()) {
+            return Err(twice(&path));
+        }
+        Ok(Randomness::new(self.store.seed, &path))
     }
 
     /// All parameters and buffers under this handle's path, in the order of definition.
@@ -191,6 +209,14 @@ impl Drop for Back<'_> {
             parameter.replace(value);
         }
     }
+}
+
+fn twice(path: &str) -> Error {
+    Error::argument(
+        "params",
+        format!("`{path}` is defined twice"),
+        "Give each layer a path of its own with `params.at(name)`.",
+    )
 }
 
 fn check_path(path: &str) -> Result<()> {

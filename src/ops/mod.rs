@@ -2,9 +2,11 @@
 
 mod batch_norm;
 mod conv;
+pub(crate) mod dropout;
 mod index;
 mod loss;
 mod matmul;
+mod norm;
 mod pointwise;
 mod pool;
 pub mod random;
@@ -31,9 +33,11 @@ pub fn rooms() -> Vec<Room> {
         reduce::rooms(),
         softmax::rooms(),
         batch_norm::rooms(),
+        norm::rooms(),
         loss::rooms(),
         index::rooms(),
         random::rooms(),
+        dropout::rooms(),
         crate::optim::rooms(),
     ]
     .into_iter()

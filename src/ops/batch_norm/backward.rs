@@ -1,12 +1,12 @@
 //! The gradient of batch normalisation as an operation of its own.
 
-use super::{Extents, Split, all_but_channels, per_channel, standardise};
+use super::{Extents, Split, all_but_channels, per_channel};
 use crate::autodiff::{self, At};
 use crate::cpu::Array;
 use crate::error::Result;
-use crate::formula::Formula;
 use crate::gpu::{Buffer, Gpu, Shader, shader};
 use crate::op::{Data, GpuView, Inputs, Meta, Op};
+use crate::ops::norm::Standard;
 use crate::real::Real;
 use crate::tensor::Tensor;
 
@@ -24,21 +24,13 @@ pub(super) struct Backward {
 
 impl Backward {
     /// The same three outputs in tensor operations.
-    fn compose(&self, inputs: &[Tensor]) -> Result<[Tensor; 3]> {
+    fn compose(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let (x, gamma, dy) = (&inputs[0], &inputs[1], &inputs[2]);
         let axes = all_but_channels(x.rank());
-        let (standard, rstd) = standardise(x, self.eps)?;
-        let dbeta = dy.sum(&axes, true)?;
-        let dgamma = dy.mul(&standard)?.sum(&axes, true)?;
-        let share = 1.0 / Extents::of(x.shape()).terms() as f64;
-        let dx = Tensor::map(
-            [dy, &standard, &rstd, &per_channel(gamma, x.rank())?, &dbeta, &dgamma],
-            |[dy, standard, rstd, gamma, dbeta, dgamma]| {
-                let [a, b] = [dbeta, dgamma].map(|sum| sum * Formula::scalar(share));
-                gamma * rstd * (dy - a - standard * b)
-            },
-        )?;
-        Ok([dx, dgamma.reshape(gamma.shape())?, dbeta.reshape(gamma.shape())?])
+        let standard = Standard::of(x, &axes, true, self.eps)?;
+        let dx = standard.slope(dy)?.mul(&per_channel(gamma, x.rank())?)?;
+        let sum = |of: &Tensor| of.sum(&axes, true)?.reshape(gamma.shape());
+        Ok(vec![dx, sum(&dy.mul(&standard.value)?)?, sum(dy)?])
     }
 }
 
@@ -92,26 +84,11 @@ impl Op for Backward {
         (0b0111, 0)
     }
 
-    fn vjp(&self, at: &At, cotangents: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
-        let taps: Vec<Tensor> = (0..3).map(|i| Ok(at.input(i)?.tap())).collect::<Result<_>>()?;
-        // The cotangents of three outputs at once are the gradient of ⟨outputs, cotangents⟩.
-        let mut product: Option<Tensor> = None;
-        for (output, cotangent) in self.compose(&taps)?.iter().zip(cotangents) {
-            let Some(cotangent) = cotangent else { continue };
-            let term = output.mul(cotangent)?.sum(&[], false)?;
-            product = Some(product.map_or(Ok(term.clone()), |sum| sum.add(&term))?);
-        }
-        let Some(product) = product else { return Ok(vec![None; 4]) };
-        let gradients = product.grad(&taps.iter().collect::<Vec<_>>())?;
-        Ok(gradients.into_iter().map(Some).chain([None]).collect())
+    fn vjp(&self, at: &At, dy: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        autodiff::composed_vjp(at, 3, dy, |inputs| self.compose(inputs))
     }
 
-    fn jvp(&self, at: &At, tangents: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
-        let inputs: Vec<Tensor> = (0..3).map(|i| at.input(i)).collect::<Result<_>>()?;
-        let directions: Vec<Tensor> = (0..3)
-            .map(|i| tangents[i].clone().map_or_else(|| inputs[i].full_like(0.0), Ok))
-            .collect::<Result<_>>()?;
-        let (inputs, directions): (Vec<_>, Vec<_>) = (inputs.iter().collect(), directions.iter().collect());
-        autodiff::push_forward(|taps| Ok(self.compose(taps)?.into()), &inputs, &directions)
+    fn jvp(&self, at: &At, dx: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        autodiff::composed_jvp(at, 3, dx, |inputs| self.compose(inputs))
     }
 }

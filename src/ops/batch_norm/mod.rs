@@ -13,6 +13,7 @@ mod cases;
 
 use self::backward::Backward;
 pub(super) use self::cases::rooms;
+use super::norm::Standard;
 use crate::autodiff::At;
 use crate::cpu::Array;
 use crate::error::{Error, Result};
@@ -153,18 +154,14 @@ impl Op for BatchNorm {
     // detached and have no tangent.
     fn jvp(&self, at: &At, dx: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
         let (x, gamma) = (at.input(0)?, per_channel(&at.input(1)?, at.input_meta(0).shape.rank())?);
-        let (standard, rstd) = standardise(&x, self.eps)?;
+        let axes = all_but_channels(x.rank());
+        let standard = Standard::of(&x, &axes, true, self.eps)?;
         let mut terms = Vec::new();
         if let Some(dx) = &dx[0] {
-            let axes = all_but_channels(x.rank());
-            let (mean, along) = (dx.mean(&axes, true)?, dx.mul(&standard)?.mean(&axes, true)?);
-            terms.push(Tensor::map(
-                [dx, &standard, &rstd, &gamma, &mean, &along],
-                |[dx, standard, rstd, gamma, mean, along]| gamma * rstd * (dx - mean - standard * along),
-            )?);
+            terms.push(standard.slope(dx)?.mul(&gamma)?);
         }
         if let Some(dgamma) = &dx[1] {
-            terms.push(standard.mul(&per_channel(dgamma, x.rank())?)?);
+            terms.push(standard.value.mul(&per_channel(dgamma, x.rank())?)?);
         }
         if let Some(dbeta) = &dx[2] {
             terms.push(per_channel(dbeta, x.rank())?.broadcast_to(x.shape())?);
@@ -200,16 +197,17 @@ fn check(op: &'static str, x: &Meta, vectors: &[(&str, Meta)], eps: f64) -> Resu
             ));
         }
     }
+    check_eps(op, eps)
+}
+
+/// What is added to a variance before its root.
+pub(super) fn check_eps(op: &'static str, eps: f64) -> Result<()> {
     // Below the smallest normal f32 a device may read zero, and a constant channel would divide by it.
     let holds = eps >= f64::from(f32::MIN_POSITIVE) && eps <= f64::from(f32::MAX);
-    if !holds {
-        return Err(Error::argument(
-            op,
-            format!("eps = {eps}"),
-            "Give a small positive number, such as 1e-5.",
-        ));
+    if holds {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::argument(op, format!("eps = {eps}"), "Give a small positive number, such as 1e-5."))
 }
 
 fn all_but_channels(rank: usize) -> Vec<isize> {
@@ -221,18 +219,6 @@ fn per_channel(vector: &Tensor, rank: usize) -> Result<Tensor> {
     let mut dims = vec![1; rank];
     dims[1] = vector.count();
     vector.reshape(dims)
-}
-
-/// x̂ and r as tensor operations, so that how they depend on x can be differentiated.
-fn standardise(x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
-    let axes = all_but_channels(x.rank());
-    // A constant moves neither: the first elements only keep the numbers small, as in the kernels.
-    let first = axes.iter().try_fold(x.detach(), |x, &axis| x.slice(axis, 0, 1))?;
-    let difference = x.sub(&first)?;
-    let centred = difference.sub(&difference.mean(&axes, true)?)?;
-    let var = centred.square()?.mean(&axes, true)?;
-    let rstd = Tensor::map([&var], |[var]| (var + Formula::scalar(eps)).rsqrt())?;
-    Ok((centred.mul(&rstd)?, rstd))
 }
 
 /// How channels are cut into chunks, each a workgroup.

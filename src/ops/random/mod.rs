@@ -44,7 +44,7 @@ impl Stream {
     }
 }
 
-fn halves(word: u64) -> [u32; 2] {
+pub(crate) fn halves(word: u64) -> [u32; 2] {
     [word as u32, (word >> 32) as u32]
 }
 
