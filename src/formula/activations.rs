@@ -6,7 +6,7 @@ use super::Formula;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 impl Formula {
-    /// max(x, 0), with derivative zero at zero.
+    /// max(x, 0), with derivative zero at zero. NaN, for which no comparison holds, becomes zero.
     pub fn relu(self) -> Self {
         let positive = Formula::constant(0.0).less(self.clone());
         Formula::select(positive, self, 0.0.into())

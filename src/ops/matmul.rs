@@ -320,6 +320,10 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         let inputs = [whole(&[2, m, 3]), whole(&[2, 3, 64])];
         cases.push(Case::new("matmul", &format!("batched {m}x3x64"), inputs, |x| x[0].matmul(&x[1])).exact());
     }
+    // The same for the tiles of a subgroup, of which no case above has two beside and two above each other.
+    cases.push(exact("rank 8, 16x4x6", whole(&[2, 1, 3, 1, 2, 1, 16, 4]), whole(&[1, 2, 1, 2, 1, 3, 4, 6])));
+    cases.push(exact("batched 65x3x128", whole(&[2, 65, 3]), whole(&[2, 3, 128])));
+    cases.push(exact("batched 65x3x129", whole(&[2, 65, 3]), whole(&[2, 3, 129])));
     // Six workgroups of one output an invocation, but for one output.
     cases.push(exact("1x3x383", whole(&[1, 3]), whole(&[3, 383])));
     cases.push(exact("70000 rows", whole(&[70_000, 2]), whole(&[2, 4])).value_only());

@@ -72,7 +72,7 @@ unary! {
     tanh();
     /// The error function.
     erf();
-    /// max(x, 0); its gradient at zero is zero.
+    /// max(x, 0); its gradient at zero is zero. NaN, for which no comparison holds, becomes zero.
     relu();
     /// x for x > 0, else slope·x.
     leaky_relu(slope: f64);

@@ -31,6 +31,7 @@ fn geometries() -> Vec<(&'static str, [usize; 4], Pool2d, bool)> {
             new([5, 2]).stride([1, 1]).padding([2, 0]),
             true,
         ),
+        ("2x3x5x3 by 3 stride 1, one column of windows", [2, 3, 5, 3], new([3, 3]).stride([1, 1]), true),
         ("1x63x1x2 by 1x2", [1, 63, 1, 2], new([1, 2]), true),
         ("1x1x8x8 by 1", [1, 1, 8, 8], new([1, 1]), true),
         ("5x13x1x1 by 1", [5, 13, 1, 1], new([1, 1]), true),
