@@ -7,7 +7,7 @@ use gradus::data::{Batches, FashionMnist, ImageSet, idx};
 use gradus::io::Checkpoint;
 use gradus::nn::{BatchNorm, Conv2d, Dropout, GroupNorm, Init, LayerNorm, Linear, Params};
 use gradus::ops::random::Stream;
-use gradus::ops::{Conv2dOptions, Pool2d};
+use gradus::ops::{Conv2dOptions, Pool2d, Scan, Scatter};
 use gradus::optim::{Adam, Optimizer, Sgd};
 use gradus::{DType, Device, Error, Result, Tensor, autodiff};
 use std::path::{Path, PathBuf};
@@ -140,6 +140,34 @@ fn tensors(d: &Device) -> usize {
         call("Index", "5", || t(&[5, 2]).embedding(&labels(d, &[0, 5]))),
         call("Index", "7", || t(&[5, 2]).index_select(1, &labels(d, &[7]))),
         call("Axis", "axis 2", || t(&[5, 2]).index_select(2, &labels(d, &[0]))),
+        call("Index", "4, number 1", || t(&[2, 3]).gather(1, &labels(d, &[0, 4]).reshape([2, 1])?)),
+        call("Shape", "gather", || t(&[2, 3]).gather(1, &labels(d, &[0, 1]))),
+        call("Shape", "scatter", || {
+            t(&[2, 3]).scatter(1, &labels(d, &[0, 1]).reshape([2, 1])?, &t(&[2, 2]), Scatter::Add)
+        }),
+        call("DType", "scatter", || {
+            let places = labels(d, &[0, 1]);
+            labels(d, &[5, 6]).scatter(0, &places, &labels(d, &[1, 2]), Scatter::Max)
+        }),
+        call("Index", "outside 0..3", || t(&[2, 3]).gather_nd(&labels(d, &[1, 3]).reshape([1, 2])?, 0)),
+        call("Shape", "scatter_nd", || {
+            t(&[2, 3]).scatter_nd(&labels(d, &[1]).reshape([1, 1])?, &t(&[1, 2]), Scatter::Replace)
+        }),
+        call("Axis", "argsort", || t(&[3]).argsort(1, false)),
+        call("Argument", "topk", || t(&[3]).topk(4, 0, true)),
+        call("DType", "cumsum", || labels(d, &[1, 2]).cumsum(0, Scan::default())),
+        call("Shape", "linear_scan", || t(&[3]).linear_scan(&t(&[2]), 0, false)),
+        call("Shape", "tril", || t(&[3]).tril(0)),
+        call("Index", "outside 0..3", || labels(d, &[3]).one_hot(3, DType::F32)),
+        call("Argument", "tile", || t(&[3]).tile(&[2, 2])),
+        call("Argument", "split", || t(&[3]).split(&[1, 1], 0)),
+        call("Argument", "chunk", || t(&[3]).chunk(0, 0)),
+        call("Argument", "'ij,jk'", || Tensor::einsum("ij,jk", &[&t(&[2, 3])])),
+        call("Shape", "einsum", || Tensor::einsum("ij,jk->ik", &[&t(&[2, 3]), &t(&[2, 3])])),
+        call("Argument", "norm", || t(&[3]).norm(0.0, &[], false)),
+        call("Shape", "var", || t(&[3]).var(&[], 3, false)),
+        call("Shape", "logsumexp", || t(&[0, 3]).logsumexp(&[0], false)),
+        call("Shape", "argmin", || t(&[0, 3]).argmin(0)),
         call("Shape", "batch_norm", || t(&[4, 3]).batch_norm(&t(&[2]), &t(&[3]), 1e-5)),
         call("DType", "i32", || t(&[4, 3]).batch_norm(&labels(d, &[1, 2, 3]), &t(&[3]), 1e-5)),
         call("Argument", "batch_norm", || t(&[4, 3]).batch_norm(&t(&[3]), &t(&[3]), -1.0)),

@@ -1,10 +1,11 @@
-// add   y[o,v,i] = Σ x[o,j,i] over the j with indices[j] = v, in their order: the transpose of select
-// Reference  src/ops/index.rs
-// Layout     x: f32 [outer, chosen, inner]; next: u32 [extent + chosen], from chain.wgsl;
-//            y: f32 [outer, extent, inner]; dense
-// Bindings   0 params uniform · 1 x read · 2 next read · 3 y read_write
-// Mapping    one invocation an output walks the chain of its index: no two write one element, so no
-//            atomics and one order of summation. More than 65535 groups fold into grid y
+// add   y[o,v,i] = Σ x[o,j,i] over the j with indices[o,j,i] = v, in their order: the transpose of gather
+// Reference  src/ops/index/along.rs
+// Layout     x: f32 [outer, chosen, inner]; y: f32 [outer, extent, inner], dense; indices and order: i32,
+//            strides index_outer, index_step, index_inner: zero along what they do not depend on.
+//            order sorts each line of indices, equal ones as they come
+// Bindings   0 params uniform · 1 x read · 2 indices read · 3 order read · 4 y read_write
+// Mapping    one invocation an output finds its terms, which lie side by side in the order: no two write
+//            one element, so no atomics and one order of summation. More than 65535 groups fold into grid y
 // Numerics   f32, j ascending; zero where no index is v
 // Barriers   none
 
@@ -15,12 +16,16 @@ struct Params {
     extent: u32,
     chosen: u32,
     inner: u32,
+    index_outer: u32,
+    index_step: u32,
+    index_inner: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> next: array<u32>;
-@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<storage, read> indices: array<i32>;
+@group(0) @binding(3) var<storage, read> order: array<i32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -33,12 +38,29 @@ fn main(
         return;
     }
     let row = own / params.inner;
-    let first = row / params.extent * params.chosen;
+    let i = own % params.inner;
+    let o = row / params.extent;
+    let wanted = i32(row % params.extent);
+    let line = o * params.index_outer + i * params.index_inner;
+    // The first place in the order whose index is not below v.
+    var low = 0u;
+    var high = params.chosen;
+    while low < high {
+        let middle = (low + high) / 2u;
+        let j = u32(order[line + middle * params.index_step]);
+        if indices[line + j * params.index_step] < wanted {
+            low = middle + 1u;
+        } else {
+            high = middle;
+        }
+    }
     var total = 0.0;
-    var j = next[row % params.extent];
-    while j < params.chosen {
-        total += x[(first + j) * params.inner + own % params.inner];
-        j = next[params.extent + j];
+    for (var k = low; k < params.chosen; k++) {
+        let j = u32(order[line + k * params.index_step]);
+        if indices[line + j * params.index_step] != wanted {
+            break;
+        }
+        total += x[(o * params.chosen + j) * params.inner + i];
     }
     y[own] = total;
 }

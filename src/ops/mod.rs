@@ -1,8 +1,10 @@
 //! One room per family of operations; see [`Op`](crate::op::Op) for what a room contains.
 
+mod arrange;
 mod batch_norm;
 mod conv;
 pub(crate) mod dropout;
+mod einsum;
 mod index;
 mod loss;
 mod matmul;
@@ -11,14 +13,19 @@ mod pointwise;
 mod pool;
 pub mod random;
 mod reduce;
+mod scan;
 mod softmax;
+mod sort;
+mod statistics;
 mod views;
 
 pub use batch_norm::BatchNormOutput;
 pub use conv::Conv2dOptions;
+pub use index::Scatter;
 pub use loss::Reduction;
 pub use pool::Pool2d;
 pub use random::Stream;
+pub use scan::Scan;
 
 use crate::verify::Room;
 
@@ -36,6 +43,11 @@ pub fn rooms() -> Vec<Room> {
         norm::rooms(),
         loss::rooms(),
         index::rooms(),
+        sort::rooms(),
+        scan::rooms(),
+        arrange::rooms(),
+        statistics::rooms(),
+        einsum::rooms(),
         random::rooms(),
         dropout::rooms(),
         crate::optim::rooms(),

@@ -143,7 +143,9 @@ fn selection() -> Vec<Case> {
         let inputs = [Input::distinct([3, 4]), Input::whole([3, 4]), Input::whole([no])];
         Case::new("where", detail, inputs, run)
     };
-    vec![make("3x4", 4).exact(), make("shapes differ", 5).fails()]
+    let integers = [Input::index([3, 4], 2), Input::whole([3, 4]), Input::whole([4])];
+    let integers = Case::new("where", "mask of integers", integers, |x: &[Tensor]| x[0].where_(&x[1], &x[2]));
+    vec![make("3x4", 4).exact(), integers.exact(), make("shapes differ", 5).fails()]
 }
 
 /// Chains that fuse, and values that several consumers share.

@@ -13,11 +13,9 @@ mod sum;
 #[cfg(test)]
 mod tests;
 
-use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Dispatch, Gpu, Shader, Source};
 use crate::op::{self, Meta};
-use crate::real::{Bounded, Real};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 pub(super) use cases::rooms;
@@ -199,7 +197,7 @@ impl Tensor {
         let cells = |k: usize, index: usize| pool.window(k, index, self.shape()[2 + k]).len() as f64;
         let weights: Vec<f64> =
             (0..height * width).map(|o| 1.0 / (cells(0, o / width) * cells(1, o % width))).collect();
-        sums.mul(&constants(self, &weights, Shape::known(&[height, width]))?)
+        sums.mul(&self.constants(&weights, Shape::known(&[height, width]))?)
     }
 
     /// The mean of each plane: `[N, C, H, W]` → `[N, C, 1, 1]`.
@@ -213,17 +211,5 @@ impl Tensor {
     pub fn global_max_pool2d(&self) -> Result<Tensor> {
         check_planes("global_max_pool2d", &self.meta())?;
         self.max(&[2, 3], true)
-    }
-}
-
-/// Numbers rounded to the type of `like`, on its device.
-fn constants(like: &Tensor, data: &[f64], shape: Shape) -> Result<Tensor> {
-    let device = like.device();
-    match like.dtype() {
-        DType::F64 => Tensor::from_slice(device, data, shape),
-        DType::Bounded => {
-            Tensor::from_vec(device, data.iter().map(|&v| Bounded::from_f64(v)).collect::<Vec<_>>(), shape)
-        }
-        _ => Tensor::from_vec(device, data.iter().map(|&v| v as f32).collect::<Vec<_>>(), shape),
     }
 }

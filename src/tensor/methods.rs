@@ -126,9 +126,11 @@ impl Tensor {
         Tensor::map_named("mul_scalar", &[self], &(Formula::input(0) * Formula::scalar(value)))
     }
 
-    /// `yes` where this tensor is not zero, else `no`. No gradient reaches the mask.
+    /// `yes` where this tensor is not zero, else `no`. The mask may be of integers; no gradient reaches it.
     pub fn where_(&self, yes: &Tensor, no: &Tensor) -> Result<Tensor> {
         let [m, a, b] = std::array::from_fn(Formula::input);
-        Tensor::map_named("where", &[self, yes, no], &Formula::select(m, a, b))
+        // No integer but zero becomes zero.
+        let mask = if self.dtype().is_float() { self.clone() } else { self.to_dtype(yes.dtype())? };
+        Tensor::map_named("where", &[&mask, yes, no], &Formula::select(m, a, b))
     }
 }

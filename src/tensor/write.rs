@@ -4,8 +4,10 @@
 use super::Tensor;
 use super::cast::assemble;
 use crate::autodiff::{self, At, Differentiable};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::Meta;
+use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};
 
 /// Where each input lies in the output, along every axis; the rest is constant or an earlier input.
@@ -80,6 +82,20 @@ impl Tensor {
     /// A constant of another shape, with this tensor's type and device.
     pub(crate) fn like(&self, shape: Shape, value: f64) -> Result<Tensor> {
         Tensor::full(self.device(), self.dtype(), shape, value)
+    }
+
+    /// Numbers rounded to this tensor's type, on its device.
+    pub(crate) fn constants(&self, data: &[f64], shape: Shape) -> Result<Tensor> {
+        let device = self.device();
+        match self.dtype() {
+            DType::F64 => Tensor::from_slice(device, data, shape),
+            DType::Bounded => Tensor::from_vec(
+                device,
+                data.iter().map(|&v| Bounded::from_f64(v)).collect::<Vec<_>>(),
+                shape,
+            ),
+            _ => Tensor::from_vec(device, data.iter().map(|&v| v as f32).collect::<Vec<_>>(), shape),
+        }
     }
 
     /// Tensors one behind the other along `axis`; they agree in all other extents.

@@ -1,0 +1,47 @@
+// linear   h[o,t,i] = a[o,t,i]·h[o,t−1,i] + b[o,t,i], where h before the first term is zero
+// Reference  src/ops/scan.rs
+// Layout     a, b, h: f32 [outer, terms, inner], dense
+// Bindings   0 params uniform · 1 a read · 2 b read · 3 h read_write
+// Mapping    one invocation a line, term after term; more than 65535 groups fold into grid y
+// Numerics   f32; the first term is b's, whatever a's
+// Barriers   none
+
+const REVERSE: bool = false; // from the last term to the first
+const GROUP: u32 = 64u;
+
+struct Params {
+    count: u32, // lines
+    terms: u32,
+    inner: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> h: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let own = (group.y * groups.x + group.x) * GROUP + local;
+    if own >= params.count {
+        return;
+    }
+    let start = own / params.inner * params.terms * params.inner + own % params.inner;
+    var last = 0.0;
+    for (var t = 0u; t < params.terms; t++) {
+        var at = start + t * params.inner;
+        if REVERSE {
+            at = start + (params.terms - 1u - t) * params.inner;
+        }
+        var next = b[at];
+        if t > 0u {
+            next += a[at] * last;
+        }
+        h[at] = next;
+        last = next;
+    }
+}
