@@ -240,7 +240,7 @@ pub(super) fn rooms() -> Vec<Room> {
         ("", vec![vec![2]]),
         ("ij->j->i", vec![vec![2, 3]]),
     ] {
-        let inputs = shapes.iter().map(|shape| Input::any(shape)).collect();
+        let inputs = shapes.iter().map(Input::any).collect();
         let case = case(equation, inputs);
         cases.push(Case { id: format!("{} {shapes:?}", case.id), ..case }.fails());
     }
