@@ -2,7 +2,7 @@
 //! anything is timed. Names are addresses: operation/shape. Run with `cargo bench`; a filter picks rows.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gradus::ops::{Conv2dOptions, Stream};
+use gradus::ops::{Cell, Conv2dOptions, RecurrentWeights, Sequence, Stream};
 use gradus::{Device, Result, Tensor};
 use std::time::Duration;
 
@@ -55,6 +55,19 @@ fn kernels(c: &mut Criterion) {
         let flop = 2 * (n * o * side * side * ch * k * k) as u64;
         let name = format!("conv2d/n{n}c{ch}h{h}o{o}k{k}s{s}");
         time(c, &name, flop, (&x, &w), |x, w| x.conv2d(w, None, options));
+    }
+    for (cell, name) in [(Cell::Lstm, "lstm"), (Cell::Gru, "gru")] {
+        let [t, b, i, h] = [32, 16, 64, 128];
+        let rows = cell.gates() * h;
+        let w = normal(&[rows, i + h], 6).mul_scalar(0.1).unwrap();
+        let (x, flop) = (normal(&[t, b, i], 5), 2 * (t * b * rows * (i + h)) as u64);
+        let run = |x: &Tensor, w: &Tensor| {
+            let (input, hidden) = (w.slice(1, 0, i)?, w.slice(1, i, i + h)?);
+            let weights = RecurrentWeights { input, hidden, bias: None };
+            // Scaled, so that the check sees numbers above one.
+            x.recurrent(cell, &weights, &Sequence::default())?.y.mul_scalar(4.0)
+        };
+        time(c, &format!("{name}/t{t}b{b}i{i}h{h}"), flop, (&x, &w), run);
     }
 }
 

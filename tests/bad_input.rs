@@ -5,7 +5,10 @@ mod common;
 
 use gradus::data::{Batches, FashionMnist, ImageSet, idx};
 use gradus::io::Checkpoint;
-use gradus::nn::{BatchNorm, Conv2d, Dropout, GroupNorm, Init, LayerNorm, Linear, Params};
+use gradus::nn::{
+    BatchNorm, Conv2d, Dropout, GroupNorm, Gru, Init, LayerNorm, Linear, Lstm, LstmCell, Mode, Nonlinearity,
+    Params, RecurrentOptions, Rnn,
+};
 use gradus::ops::random::Stream;
 use gradus::ops::{Conv2dOptions, Pool2d, Scan, Scatter};
 use gradus::optim::{Adam, Optimizer, Sgd};
@@ -232,6 +235,29 @@ fn layers_optimisers_and_initialisers() {
         }),
         call("Shape", "batch_norm", || {
             BatchNorm::new(&params().at("a"), 3)?.forward(&x(&[4, 5]), gradus::nn::Mode::Train)
+        }),
+        call("Shape", "lstm", || Lstm::new(&params(), 3, 4)?.forward(&x(&[2, 5]), None, None, Mode::Eval)),
+        call("Shape", "input weight", || {
+            Lstm::new(&params(), 3, 4)?.forward(&x(&[2, 5, 6]), None, None, Mode::Eval)
+        }),
+        call("Shape", "initial state", || {
+            Gru::new(&params(), 3, 4)?.forward(&x(&[2, 5, 3]), Some(&x(&[2, 5, 4])), None, Mode::Eval)
+        }),
+        call("Argument", "0 layers", || {
+            let options = RecurrentOptions { layers: 0, ..RecurrentOptions::default() };
+            Gru::with(&params(), 3, 4, options)
+        }),
+        call("Argument", "1 layers with dropout 0.5", || {
+            let options = RecurrentOptions { dropout: 0.5, ..RecurrentOptions::default() };
+            Lstm::with(&params(), 3, 4, options)
+        }),
+        call("Argument", "Selu", || {
+            Rnn::with(&params(), 3, 4, Nonlinearity::Selu, RecurrentOptions::default())
+        }),
+        call("Argument", "0 hidden units", || LstmCell::new(&params(), 3, 0)),
+        call("Index", "outside 0..3", || {
+            let lengths = labels(&Device::cpu(), &[1, 3]);
+            Rnn::new(&params(), 3, 4)?.forward(&x(&[2, 2, 3]), None, Some(&lengths), Mode::Eval)
         }),
         call("Shape", "does not end in [3]", || LayerNorm::new(&params(), [3])?.forward(&x(&[4, 5]))),
         call("Argument", "2 groups for 3", || GroupNorm::new(&params(), 2, 3)),

@@ -38,6 +38,7 @@ mod layers;
 mod module;
 mod norms;
 mod params;
+mod recurrent;
 
 pub use dropout::{AlphaDropout, DropPath, Dropout, Dropout2d, Randomness};
 pub use init::{Fan, Init, Nonlinearity};
@@ -46,3 +47,4 @@ pub use module::{Mode, Module, Sequential};
 pub use norms::{GroupNorm, InstanceNorm, LayerNorm, NormInit, RmsNorm};
 pub(crate) use params::RESERVED;
 pub use params::{Parameter, Params};
+pub use recurrent::{Gru, GruCell, Lstm, LstmCell, LstmOutput, RecurrentOptions, Rnn, RnnCell, RnnOutput};

@@ -82,6 +82,11 @@ impl Op for Matmul {
             });
         }
         vec![Data::Real(Array::from_rows(shape, n, |row| {
+            if k == 0 {
+                // Where there are no terms there is no data either, and a start lies beyond its end.
+                let empty = |j: usize| if inputs.len() > 2 { inputs.real(2).data[j] } else { R::default() };
+                return (0..n).map(empty).collect();
+            }
             let a_row = &a.data[starts_a[row / m] + row % m * k..][..k];
             let matrix = &columns[starts_b[row / m]..];
             (0..n)
@@ -329,6 +334,7 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
     cases.push(exact("70000 rows", whole(&[70_000, 2]), whole(&[2, 4])).value_only());
     cases.push(exact("66000 matrices", whole(&[66_000, 4, 1]), whole(&[1, 4])).value_only());
     cases.push(exact("no terms", whole(&[3, 0]), whole(&[0, 4])));
+    cases.push(exact("no terms, batched", whole(&[2, 3, 0]), whole(&[2, 0, 4])));
     cases.push(exact("no rows", whole(&[0, 3]), whole(&[3, 4])));
     cases.push(exact("empty batch", whole(&[0, 2, 3]), whole(&[3, 4])));
     cases.push(exact("inner dimensions differ", whole(&[2, 3]), whole(&[4, 2])).fails());

@@ -12,6 +12,7 @@ mod norm;
 mod pointwise;
 mod pool;
 pub mod random;
+mod recurrent;
 mod reduce;
 mod scan;
 mod softmax;
@@ -25,6 +26,7 @@ pub use index::Scatter;
 pub use loss::Reduction;
 pub use pool::Pool2d;
 pub use random::Stream;
+pub use recurrent::{Cell, RecurrentOutput, RecurrentWeights, Sequence};
 pub use scan::Scan;
 
 use crate::verify::Room;
@@ -50,6 +52,7 @@ pub fn rooms() -> Vec<Room> {
         einsum::rooms(),
         random::rooms(),
         dropout::rooms(),
+        recurrent::rooms(),
         crate::optim::rooms(),
     ]
     .into_iter()
