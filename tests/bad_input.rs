@@ -6,11 +6,11 @@ mod common;
 use gradus::data::{Batches, FashionMnist, ImageSet, idx};
 use gradus::io::Checkpoint;
 use gradus::nn::{
-    BatchNorm, Conv2d, Dropout, GroupNorm, Gru, Init, LayerNorm, Linear, Lstm, LstmCell, Mode, Nonlinearity,
-    Params, RecurrentOptions, Rnn,
+    BatchNorm, Conv2d, Dropout, GroupNorm, Gru, Init, KvCache, LayerNorm, Linear, Lstm, LstmCell, Mode,
+    MultiHeadAttention, Nonlinearity, Params, RecurrentOptions, Rnn,
 };
 use gradus::ops::random::Stream;
-use gradus::ops::{Conv2dOptions, Pool2d, Scan, Scatter};
+use gradus::ops::{Attention, Conv2dOptions, Pool2d, Rotary, Scan, Scatter};
 use gradus::optim::{Adam, Optimizer, Sgd};
 use gradus::{DType, Device, Error, Result, Tensor, autodiff};
 use std::path::{Path, PathBuf};
@@ -136,6 +136,34 @@ fn tensors(d: &Device) -> usize {
         call("DType", "i32", || labels(d, &[1, 2]).dropout(0.5, stream)),
         call("Argument", "1.5", || t(&[2, 3]).dropout(1.5, stream)),
         call("Argument", "probability 1", || t(&[2, 3]).alpha_dropout(1.0, stream)),
+        call("Shape", "k [1, 1, 2, 4]", || {
+            t(&[1, 1, 2, 3]).attention(&t(&[1, 1, 2, 4]), &t(&[1, 1, 2, 3]), &Attention::default())
+        }),
+        call("Shape", "q [1, 3, 2, 2]", || {
+            t(&[1, 3, 2, 2]).attention(&t(&[1, 2, 2, 2]), &t(&[1, 2, 2, 2]), &Attention::default())
+        }),
+        call("Argument", "a window of no keys", || {
+            let x = t(&[1, 1, 2, 2]);
+            x.attention(&x, &x, &Attention { window: Some(0), ..Attention::default() })
+        }),
+        call("Shape", "mask [3] i32", || {
+            let x = t(&[1, 1, 2, 2]);
+            x.attention(&x, &x, &Attention { mask: Some(labels(d, &[0, 1, 1])), ..Attention::default() })
+        }),
+        call("DType", "mask [2] f32", || {
+            let x = t(&[1, 1, 2, 2]);
+            x.attention(&x, &x, &Attention { mask: Some(t(&[2])), ..Attention::default() })
+        }),
+        call("DType", "bias [2] i32", || {
+            let x = t(&[1, 1, 2, 2]);
+            x.attention(&x, &x, &Attention { bias: Some(labels(d, &[0, 1])), ..Attention::default() })
+        }),
+        call("Argument", "3 of 3 features", || t(&[2, 3]).rotary(&Rotary::default(), 0)),
+        call("Argument", "5 features", || Tensor::sinusoidal(d, DType::F32, 0, 2, 5)),
+        call("Argument", "4 heads", || MultiHeadAttention::new(&Params::new(d, 0), 6, 4)),
+        call("Shape", "for 6 features", || {
+            MultiHeadAttention::new(&Params::new(d, 0), 6, 2)?.decode(&t(&[1, 2, 4]), &mut KvCache::new())
+        }),
         call("Index", "10", || t(&[2, 10]).cross_entropy(&labels(d, &[3, 10]))),
         call("Index", "-1", || t(&[2, 10]).cross_entropy(&labels(d, &[-1, 0]))),
         call("Shape", "cross_entropy", || t(&[2, 10]).cross_entropy(&labels(d, &[1, 2, 3]))),

@@ -18,7 +18,7 @@ use crate::verify::{Case, Input, Room};
 static DROPOUT: Shader = shader!("random/dropout.wgsl");
 
 /// Keeps the counters of masks apart from those of random tensors.
-const TAG: u32 = u32::from_be_bytes(*b"drop");
+pub(super) const TAG: u32 = u32::from_be_bytes(*b"drop");
 
 /// Kept elements become scale·x + shift, the others `dropped`. `span` neighbours share their lot.
 #[derive(Clone, Copy)]

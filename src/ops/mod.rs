@@ -1,6 +1,7 @@
 //! One room per family of operations; see [`Op`](crate::op::Op) for what a room contains.
 
 mod arrange;
+mod attention;
 mod batch_norm;
 mod conv;
 pub(crate) mod dropout;
@@ -14,12 +15,14 @@ mod pool;
 pub mod random;
 mod recurrent;
 mod reduce;
+mod rotary;
 mod scan;
 mod softmax;
 mod sort;
 mod statistics;
 mod views;
 
+pub use attention::Attention;
 pub use batch_norm::BatchNormOutput;
 pub use conv::Conv2dOptions;
 pub use index::Scatter;
@@ -27,6 +30,7 @@ pub use loss::Reduction;
 pub use pool::Pool2d;
 pub use random::Stream;
 pub use recurrent::{Cell, RecurrentOutput, RecurrentWeights, Sequence};
+pub use rotary::{Pairs, Rotary};
 pub use scan::Scan;
 
 use crate::verify::Room;
@@ -43,6 +47,8 @@ pub fn rooms() -> Vec<Room> {
         softmax::rooms(),
         batch_norm::rooms(),
         norm::rooms(),
+        attention::rooms(),
+        rotary::rooms(),
         loss::rooms(),
         index::rooms(),
         sort::rooms(),
