@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod attention;
 mod dropout;
 mod init;
 mod layers;
@@ -39,7 +40,9 @@ mod module;
 mod norms;
 mod params;
 mod recurrent;
+mod transformer;
 
+pub use attention::{Embedding, HeadOptions, KvCache, MultiHeadAttention};
 pub use dropout::{AlphaDropout, DropPath, Dropout, Dropout2d, Randomness};
 pub use init::{Fan, Init, Nonlinearity};
 pub use layers::{BatchNorm, BatchNormOptions, Conv2d, LayerInit, Linear};
@@ -48,3 +51,4 @@ pub use norms::{GroupNorm, InstanceNorm, LayerNorm, NormInit, RmsNorm};
 pub(crate) use params::RESERVED;
 pub use params::{Parameter, Params};
 pub use recurrent::{Gru, GruCell, Lstm, LstmCell, LstmOutput, RecurrentOptions, Rnn, RnnCell, RnnOutput};
+pub use transformer::{Activation, TransformerDecoderLayer, TransformerEncoderLayer, TransformerOptions};

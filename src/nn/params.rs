@@ -49,6 +49,12 @@ impl Params {
         Params::of(Device::cpu(), DType::F64, seed)
     }
 
+    /// No parameters yet, of type [`DType::Bounded`], on the CPU device: to learn how far a run in f32 may stray.
+    /// They start as those of f32 do.
+    pub fn new_bounded(seed: u64) -> Self {
+        Params::of(Device::cpu(), DType::Bounded, seed)
+    }
+
     fn of(device: Device, dtype: DType, seed: u64) -> Self {
         let (cells, sources) = (RwLock::default(), RwLock::default());
         Params { store: Arc::new(Store { device, dtype, seed, cells, sources }), path: String::new() }
@@ -81,7 +87,10 @@ impl Params {
     fn define(&self, name: &str, shape: &[usize], init: Init, trainable: bool) -> Result<Parameter> {
         let (path, shape) = (self.join(name), Shape::new(shape)?);
         check_path(&path)?;
-        let data = init.sample(&shape, self.store.seed, &path)?;
+        let mut data = init.sample(&shape, self.store.seed, &path)?;
+        if self.store.dtype == DType::Bounded {
+            data.iter_mut().for_each(|value| *value = f64::from(*value as f32));
+        }
         let value = from_f64(&self.store.device, self.store.dtype, &data, shape)?;
         let value = if trainable { value.variable()? } else { value };
         let parameter = Parameter(Arc::new(Cell { path, trainable, value: RwLock::new(value) }));

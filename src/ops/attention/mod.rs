@@ -196,7 +196,7 @@ impl Attention {
     fn pattern(&self, depth: usize) -> Result<Pattern> {
         let bad = |given: String, remedy: &str| Err(Error::argument("attention", given, remedy));
         let scale = self.scale.unwrap_or(1.0 / (depth.max(1) as f64).sqrt());
-        if !(scale.abs() <= f64::from(f32::MAX)) {
+        if !scale.is_finite() || scale.abs() > f64::from(f32::MAX) {
             return bad(format!("scale {scale}"), "Give a number that f32 can hold.");
         }
         if self.offset > Pattern::FAR {
@@ -275,14 +275,10 @@ impl Tensor {
         let shape = Shape::new(&[extents.batch, extents.heads, extents.queries, extents.keys])?;
         let bias = options.biased(self, &shape)?;
         let inputs: Vec<&Tensor> = [self, k, v].into_iter().chain(&bias).collect();
-        if let Some(cap) = options.softcap {
-            if !(cap > 0.0 && cap <= f64::from(f32::MAX)) {
-                return Err(Error::argument(
-                    "attention",
-                    format!("softcap {cap}"),
-                    "Give a positive number.",
-                ));
-            }
+        if let Some(cap) = options.softcap
+            && !(cap > 0.0 && cap <= f64::from(f32::MAX))
+        {
+            return Err(Error::argument("attention", format!("softcap {cap}"), "Give a positive number."));
         }
         #[cfg(test)]
         let composed = tests::COMPOSED.get();
