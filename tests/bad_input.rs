@@ -10,7 +10,7 @@ use gradus::nn::{
     MultiHeadAttention, Nonlinearity, Params, RecurrentOptions, Rnn,
 };
 use gradus::ops::random::Stream;
-use gradus::ops::{Attention, Conv2dOptions, Pool2d, Rotary, Scan, Scatter};
+use gradus::ops::{Attention, Conv2dOptions, ConvOptions, Pool, Pool2d, Resize, Rotary, Scan, Scatter};
 use gradus::optim::{Adam, Optimizer, Sgd};
 use gradus::{DType, Device, Error, Result, Tensor, autodiff};
 use std::path::{Path, PathBuf};
@@ -171,6 +171,32 @@ fn tensors(d: &Device) -> usize {
         call("Index", "5", || t(&[5, 2]).embedding(&labels(d, &[0, 5]))),
         call("Index", "7", || t(&[5, 2]).index_select(1, &labels(d, &[7]))),
         call("Axis", "axis 2", || t(&[5, 2]).index_select(2, &labels(d, &[0]))),
+        call("Shape", "[O, C/groups, k]", || {
+            t(&[1, 2, 5, 5]).conv1d(&t(&[3, 2, 3]), None, ConvOptions::default())
+        }),
+        call("Shape", "larger than the padded image", || {
+            t(&[1, 2, 2, 5, 5]).conv3d(&t(&[3, 2, 3, 3, 3]), None, ConvOptions::default())
+        }),
+        call("Argument", "output padding", || {
+            t(&[1, 2, 5, 5]).conv_transpose2d(&t(&[2, 3, 3, 3]), None, plain, [1, 0])
+        }),
+        call("Shape", "Nothing is left", || {
+            t(&[1, 2, 2, 2]).conv_transpose2d(&t(&[2, 3, 1, 1]), None, plain.padding([1, 1]), [0, 0])
+        }),
+        call("Shape", "unfold", || t(&[2, 5, 5]).unfold([2, 2], plain)),
+        call("Shape", "of [3, 3] patches", || t(&[1, 4, 8]).fold([4, 4], [2, 2], plain)),
+        call("Argument", "max_pool1d", || t(&[1, 2, 5]).max_pool1d(Pool::new([2]).dilation([0]))),
+        call("Shape", "no cell", || {
+            t(&[1, 2, 1]).max_pool1d(Pool::new([2]).stride([1]).dilation([2]).padding([1]))
+        }),
+        call("Argument", "lp_pool2d", || t(&[1, 2, 5, 5]).lp_pool2d(0.0, Pool2d::new([2, 2]))),
+        call("Index", "max_unpool2d", || {
+            t(&[1, 1, 1, 2]).max_unpool2d(&labels(d, &[0, 4]).reshape([1, 1, 1, 2])?, [2, 2])
+        }),
+        call("Argument", "adaptive_avg_pool", || t(&[1, 2, 5, 5]).adaptive_avg_pool(&[0, 2])),
+        call("Shape", "adaptive_max_pool", || t(&[1, 2, 5, 5]).adaptive_max_pool(&[2])),
+        call("Argument", "resize", || t(&[1, 2, 5, 5]).resize(&[0, 2], Resize::LINEAR)),
+        call("Shape", "resize", || t(&[5]).resize(&[2, 2], Resize::NEAREST)),
         call("Index", "4, number 1", || t(&[2, 3]).gather(1, &labels(d, &[0, 4]).reshape([2, 1])?)),
         call("Shape", "gather", || t(&[2, 3]).gather(1, &labels(d, &[0, 1]))),
         call("Shape", "scatter", || {

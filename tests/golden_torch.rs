@@ -120,10 +120,17 @@ fn judge(case: &Case, found: &Tensor, bound: &Tensor, torch: &Stored, tally: &mu
     verdict.rejected
 }
 
+/// The areas, and how many cases each has.
+const AREAS: [(&str, usize); 3] = [("torch", 230), ("index", 63), ("conv", 53)];
+
 fn follows_torch(device: &Device, dtype: DType) {
+    AREAS.iter().for_each(|&(area, count)| area_follows_torch(area, count, device, dtype));
+}
+
+fn area_follows_torch(area: &'static str, count: usize, device: &Device, dtype: DType) {
     let (mut tallies, mut failures) = (BTreeMap::<String, Tally>::new(), vec![]);
     let (mut run, mut elsewhere) = (0, 0);
-    for case in golden::cases(None) {
+    for case in golden::cases_of(area, None) {
         if ELSEWHERE.contains(&case.op.as_str()) {
             elsewhere += 1;
             continue;
@@ -144,14 +151,14 @@ fn follows_torch(device: &Device, dtype: DType) {
         run += 1;
     }
     println!(
-        "{device} {dtype}: operation, cases, elements, of them unpromised, deviation, share of the bound"
+        "{area} on {device}, {dtype}: operation, cases, elements, of them unpromised, deviation, share of the bound"
     );
     for (op, t) in &tallies {
         let (all, left) = (t.elements + t.unpromised, t.unpromised);
         println!("{op:24} {:3} {all:6} {left:4}  {:.1e}  {:.4}", t.cases, t.deviation, t.share);
     }
     println!("{run} cases, {elsewhere} more in golden_optim.rs");
-    assert_eq!(run + elsewhere, 230, "the golden file has other cases");
+    assert_eq!(run + elsewhere, count, "{area}.json has other cases");
     let unknown = UNPROMISED.iter().find(|(id, _)| !golden::cases(None).iter().any(|case| case.id == *id));
     assert!(unknown.is_none(), "no case {unknown:?}");
     assert!(failures.is_empty(), "{} rejected\n{}", failures.len(), failures.join("\n"));

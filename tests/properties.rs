@@ -3,7 +3,7 @@
 
 mod common;
 
-use gradus::ops::{Conv2dOptions, Pool2d};
+use gradus::ops::{Conv2dOptions, Pool2d, Resize, Scan, Scatter};
 use gradus::{Device, Result, Tensor};
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -50,6 +50,17 @@ fn call(which: u8, a: &Tensor, b: &Tensor, n: [isize; 4]) -> Result<Tensor> {
         25 => a.index_select(n[0], &Tensor::from_slice(a.device(), &[s as i32], [1])?),
         26 => a.flatten(n[0]),
         27 => a.select(n[0], p),
+        28 => a.sort(n[0], n[1] > 0).map(|(y, _)| y),
+        29 => a.cumsum(n[0], Scan { exclusive: n[1] > 0, reverse: n[2] > 0 }),
+        30 => a.prod(&n[..p], n[3] > 0),
+        31 => a.roll(n[1] as i64, n[0]),
+        32 => a.conv_transpose2d(b, None, Conv2dOptions::default().stride([p, q]).groups(small(2)), [0, s]),
+        33 => a.resize(&[p, q], Resize::LINEAR),
+        34 => a.unfold([p, q], Conv2dOptions::default().padding([r, s])),
+        35 => {
+            let places = Tensor::from_slice(a.device(), &[p as i32, q as i32], [2])?;
+            a.scatter(n[0], &places, &b.slice(0, 0, 2)?, Scatter::Max)
+        }
         _ => a.exp()?.div(b),
     }
 }
@@ -63,7 +74,7 @@ proptest! {
 
     #[test]
     fn a_call_gives_a_result_or_a_typed_error(
-        which in 0u8..29,
+        which in 0u8..37,
         left in shape(),
         right in shape(),
         n in prop::array::uniform4(-5isize..6),

@@ -15,12 +15,14 @@ struct Params {
     width: u32,
     out_height: u32,
     out_width: u32,
-    kernel_h: u32,
-    kernel_w: u32,
+    reach_h: u32, // of a window, from its first cell to its last
+    reach_w: u32,
     stride_h: u32,
     stride_w: u32,
     pad_h: u32,
     pad_w: u32,
+    dilation_h: u32,
+    dilation_w: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -28,12 +30,12 @@ struct Params {
 @group(0) @binding(2) var<storage, read> position: array<i32>;
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;
 
-// The first window that reaches a padded coordinate: the least o with o·stride + kernel > at.
-fn first_window(at: u32, kernel: u32, stride: u32) -> u32 {
-    if at < kernel {
+// The first window that reaches a padded coordinate: the least o with o·stride + reach > at.
+fn first_window(at: u32, reach: u32, stride: u32) -> u32 {
+    if at < reach {
         return 0u;
     }
-    return (at - kernel) / stride + 1u;
+    return (at - reach) / stride + 1u;
 }
 
 @compute @workgroup_size(64)
@@ -51,11 +53,11 @@ fn main(
     let w = own % params.width + params.pad_w;
     let end_i = min(h / params.stride_h + 1u, params.out_height);
     let end_j = min(w / params.stride_w + 1u, params.out_width);
-    let first_j = first_window(w, params.kernel_w, params.stride_w);
+    let first_j = first_window(w, params.reach_w, params.stride_w);
     let plane = row / params.height * params.out_height * params.out_width;
     let wanted = i32(own % (params.height * params.width));
     var total = 0.0;
-    for (var i = first_window(h, params.kernel_h, params.stride_h); i < end_i; i++) {
+    for (var i = first_window(h, params.reach_h, params.stride_h); i < end_i; i++) {
         for (var j = first_j; j < end_j; j++) {
             let window = plane + i * params.out_width + j;
             if position[window] == wanted {

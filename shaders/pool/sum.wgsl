@@ -14,17 +14,25 @@ struct Params {
     width: u32,
     out_height: u32,
     out_width: u32,
-    kernel_h: u32,
-    kernel_w: u32,
+    reach_h: u32, // of a window, from its first cell to its last
+    reach_w: u32,
     stride_h: u32,
     stride_w: u32,
     pad_h: u32,
     pad_w: u32,
+    dilation_h: u32,
+    dilation_w: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+
+// The first cell of a window, which starts at a padded coordinate, that is no padding.
+fn first_cell(start: u32, pad: u32, dilation: u32) -> u32 {
+    let skipped = (max(start, pad) - start + dilation - 1u) / dilation;
+    return start + skipped * dilation - pad;
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -40,14 +48,14 @@ fn main(
     let row = own / params.out_width;
     let top = row % params.out_height * params.stride_h;
     let left = own % params.out_width * params.stride_w;
-    let first_h = max(top, params.pad_h) - params.pad_h;
-    let first_w = max(left, params.pad_w) - params.pad_w;
-    let end_h = min(top + params.kernel_h, params.height + params.pad_h) - params.pad_h;
-    let end_w = min(left + params.kernel_w, params.width + params.pad_w) - params.pad_w;
+    let first_h = first_cell(top, params.pad_h, params.dilation_h);
+    let first_w = first_cell(left, params.pad_w, params.dilation_w);
+    let end_h = min(top + params.reach_h, params.height + params.pad_h) - params.pad_h;
+    let end_w = min(left + params.reach_w, params.width + params.pad_w) - params.pad_w;
     let plane = row / params.out_height * params.height * params.width;
     var total = 0.0;
-    for (var h = first_h; h < end_h; h++) {
-        for (var w = first_w; w < end_w; w++) {
+    for (var h = first_h; h < end_h; h += params.dilation_h) {
+        for (var w = first_w; w < end_w; w += params.dilation_w) {
             total += x[plane + h * params.width + w];
         }
     }

@@ -3,7 +3,7 @@
 // Layout     a, b, h: f32 [outer, terms, inner], dense
 // Bindings   0 params uniform · 1 a read · 2 b read · 3 h read_write
 // Mapping    one invocation a line, term after term; more than 65535 groups fold into grid y
-// Numerics   f32; the first term is b's, whatever a's
+// Numerics   f32; the first term is b's, a's being finite
 // Barriers   none
 
 const REVERSE: bool = false; // from the last term to the first
@@ -37,11 +37,7 @@ fn main(
         if REVERSE {
             at = start + (params.terms - 1u - t) * params.inner;
         }
-        var next = b[at];
-        if t > 0u {
-            next += a[at] * last;
-        }
-        h[at] = next;
-        last = next;
+        last = a[at] * last + b[at];
+        h[at] = last;
     }
 }

@@ -5,7 +5,6 @@ use super::module::{Mode, Module};
 use super::params::{Parameter, Params};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
-use crate::ops::Conv2dOptions;
 use crate::tensor::Tensor;
 
 /// What the weight and bias of a layer start as.
@@ -32,14 +31,20 @@ impl LayerInit {
         LayerInit { bias: false, ..LayerInit::default() }
     }
 
-    fn define(&self, params: &Params, shape: &[usize]) -> Result<(Parameter, Option<Parameter>)> {
+    /// A weight of this shape, and a bias for each output.
+    pub(super) fn define(
+        &self,
+        params: &Params,
+        shape: &[usize],
+        outputs: usize,
+    ) -> Result<(Parameter, Option<Parameter>)> {
         let weight = params.parameter("weight", shape, self.weight)?;
         if !self.bias {
             return Ok((weight, None));
         }
         let bound = 1.0 / (Init::fans(shape)?.0.max(1) as f64).sqrt();
         let init = self.bias_init.unwrap_or(Init::Uniform { low: -bound, high: bound });
-        Ok((weight, Some(params.parameter("bias", [shape[0]], init)?)))
+        Ok((weight, Some(params.parameter("bias", [outputs], init)?)))
     }
 }
 
@@ -62,7 +67,7 @@ impl Linear {
 
     /// From `inputs` to `outputs` features, started as `init` says.
     pub fn with(params: &Params, inputs: usize, outputs: usize, init: LayerInit) -> Result<Self> {
-        let (weight, bias) = init.define(params, &[outputs, inputs])?;
+        let (weight, bias) = init.define(params, &[outputs, inputs], outputs)?;
         Ok(Linear { weight, bias })
     }
 
@@ -81,67 +86,6 @@ impl Linear {
 impl Module for Linear {
     fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
         Linear::forward(self, x)
-    }
-}
-
-/// A convolution (cross-correlation) over images, with a bias for each output channel.
-///
-/// x `[N, in, H, W]` → y `[N, out, H', W']`, with `weight` `[out, in / groups, kh, kw]` and `bias` `[out]`.
-#[derive(Clone, Debug)]
-pub struct Conv2d {
-    /// The kernels, `[out, in / groups, kh, kw]`.
-    pub weight: Parameter,
-    /// One number for each output channel.
-    pub bias: Option<Parameter>,
-    /// Stride, padding, dilation and groups.
-    pub options: Conv2dOptions,
-}
-
-impl Conv2d {
-    /// From `inputs` to `outputs` channels, started as PyTorch does.
-    ///
-    /// Errors: [`Error::Argument`] if the groups do not divide the channels.
-    pub fn new(
-        params: &Params,
-        inputs: usize,
-        outputs: usize,
-        kernel: [usize; 2],
-        options: Conv2dOptions,
-    ) -> Result<Self> {
-        Conv2d::with(params, inputs, outputs, kernel, options, LayerInit::default())
-    }
-
-    /// From `inputs` to `outputs` channels, started as `init` says.
-    pub fn with(
-        params: &Params,
-        inputs: usize,
-        outputs: usize,
-        kernel: [usize; 2],
-        options: Conv2dOptions,
-        init: LayerInit,
-    ) -> Result<Self> {
-        let groups = options.groups;
-        if groups == 0 || !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
-            return Err(Error::argument(
-                "conv2d",
-                format!("{groups} groups for {inputs} input and {outputs} output channels"),
-                "The number of groups divides both.",
-            ));
-        }
-        let (weight, bias) = init.define(params, &[outputs, inputs / groups, kernel[0], kernel[1]])?;
-        Ok(Conv2d { weight, bias, options })
-    }
-
-    /// The convolution of x with the kernels, plus the bias.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let bias = self.bias.as_ref().map(Parameter::get);
-        x.conv2d(&self.weight.get(), bias.as_ref(), self.options)
-    }
-}
-
-impl Module for Conv2d {
-    fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
-        Conv2d::forward(self, x)
     }
 }
 

@@ -33,6 +33,7 @@
 //! ```
 
 mod attention;
+mod conv;
 mod dropout;
 mod init;
 mod layers;
@@ -43,9 +44,10 @@ mod recurrent;
 mod transformer;
 
 pub use attention::{Embedding, HeadOptions, KvCache, MultiHeadAttention};
+pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::{AlphaDropout, DropPath, Dropout, Dropout2d, Randomness};
 pub use init::{Fan, Init, Nonlinearity};
-pub use layers::{BatchNorm, BatchNormOptions, Conv2d, LayerInit, Linear};
+pub use layers::{BatchNorm, BatchNormOptions, LayerInit, Linear};
 pub use module::{Mode, Module, Sequential};
 pub use norms::{GroupNorm, InstanceNorm, LayerNorm, NormInit, RmsNorm};
 pub(crate) use params::RESERVED;

@@ -16,6 +16,7 @@ pub mod random;
 mod recurrent;
 mod reduce;
 mod rotary;
+mod resize;
 mod scan;
 mod softmax;
 mod sort;
@@ -24,13 +25,14 @@ mod views;
 
 pub use attention::Attention;
 pub use batch_norm::BatchNormOutput;
-pub use conv::Conv2dOptions;
+pub use conv::{Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvOptions};
 pub use index::Scatter;
 pub use loss::Reduction;
-pub use pool::Pool2d;
+pub use pool::{Pool, Pool1d, Pool2d, Pool3d};
 pub use random::Stream;
 pub use recurrent::{Cell, RecurrentOutput, RecurrentWeights, Sequence};
 pub use rotary::{Pairs, Rotary};
+pub use resize::{Coordinates, Interpolation, Resize, Rounding};
 pub use scan::Scan;
 
 use crate::verify::Room;
@@ -43,6 +45,7 @@ pub fn rooms() -> Vec<Room> {
         matmul::rooms(),
         conv::rooms(),
         pool::rooms(),
+        resize::rooms(),
         reduce::rooms(),
         softmax::rooms(),
         batch_norm::rooms(),

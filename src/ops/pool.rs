@@ -5,84 +5,32 @@
 //! scatters to them, the scatter's gradient gathers from them, and so on, at any order.
 //!
 //! A window starts at i·stride − padding. Only windows that fit into the padded plane count (PyTorch's
-//! floor mode), so an extent H gives ⌊(H + 2·padding − kernel)/stride⌋ + 1.
+//! floor mode), so an extent H gives ⌊(H + 2·padding − dilation·(kernel − 1) − 1)/stride⌋ + 1; rounded up in
+//! ceil mode. Lines are images of one row; volumes are pooled plane by plane, then depth by depth.
 
 mod cases;
 mod max;
+mod more;
+mod more_cases;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod windows;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::{Buffer, Dispatch, Gpu, Shader, Source};
-use crate::op::{self, Meta};
+use crate::op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-pub(super) use cases::rooms;
-use std::ops::Range;
+use windows::check;
+pub use windows::{Pool, Pool1d, Pool2d, Pool3d};
 
-/// Kernels count in 32 bits, padding included.
-const MAX_KERNEL: usize = 1 << 30;
-
-/// The windows of a pooling, rows before columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Pool2d {
-    /// The extents of a window.
-    pub kernel: [usize; 2],
-    /// From the start of one window to that of the next.
-    pub stride: [usize; 2],
-    /// How far windows reach over each edge; at most half the kernel.
-    pub padding: [usize; 2],
+/// The cases of this room.
+pub(super) fn rooms() -> Vec<crate::verify::Room> {
+    cases::rooms().into_iter().chain(more_cases::rooms()).collect()
 }
 
 impl Pool2d {
-    /// Windows of these extents, side by side, without padding.
-    pub const fn new(kernel: [usize; 2]) -> Self {
-        Pool2d { kernel, stride: kernel, padding: [0, 0] }
-    }
-
-    /// With another stride.
-    pub const fn stride(self, stride: [usize; 2]) -> Self {
-        Pool2d { stride, ..self }
-    }
-
-    /// With padding.
-    pub const fn padding(self, padding: [usize; 2]) -> Self {
-        Pool2d { padding, ..self }
-    }
-
-    /// The shape of the outputs over `x`.
-    fn output(&self, op: &'static str, x: &Meta) -> Result<Shape> {
-        check_planes(op, x)?;
-        let mut shape = x.shape;
-        for (k, axis) in [(0, 2), (1, 3)] {
-            let (kernel, stride, padding) = (self.kernel[k], self.stride[k], self.padding[k]);
-            if kernel == 0 || stride == 0 || kernel > MAX_KERNEL || padding > kernel / 2 {
-                return Err(Error::argument(
-                    op,
-                    format!("kernel {:?}, stride {:?}, padding {:?}", self.kernel, self.stride, self.padding),
-                    "Kernel and stride are at least one, a kernel is at most 2^30, and padding at most half of it.",
-                ));
-            }
-            let padded = x.shape[axis] + 2 * padding;
-            if x.shape[axis] == 0 || kernel > padded {
-                return Err(Error::shape(
-                    op,
-                    format!("{x} has no window of {:?} with padding {:?}", self.kernel, self.padding),
-                    "Use a smaller kernel, or more padding.",
-                ));
-            }
-            shape = shape.with(axis, (padded - kernel) / stride + 1);
-        }
-        Shape::new(&shape)
-    }
-
-    /// The part of window `index` that lies on the axis (0 rows, 1 columns), which has this extent.
-    fn window(&self, axis: usize, index: usize, extent: usize) -> Range<usize> {
-        let (start, padding) = (index * self.stride[axis], self.padding[axis]);
-        start.max(padding) - padding..(start + self.kernel[axis]).min(extent + padding) - padding
-    }
-
     /// The positions in a plane of `height` × `width` that window number `index` of `columns` a row covers.
     fn positions(
         &self,
@@ -94,20 +42,6 @@ impl Pool2d {
         let cells = self.window(1, index % columns, width);
         rows.flat_map(move |h| cells.clone().map(move |w| h * width + w))
     }
-}
-
-fn check_planes(op: &'static str, x: &Meta) -> Result<()> {
-    if !x.dtype.is_float() {
-        return Err(Error::dtype(op, x.to_string(), "Convert to a float with to_dtype."));
-    }
-    if x.shape.rank() != 4 {
-        return Err(Error::shape(
-            op,
-            x.to_string(),
-            "Give images [N, C, H, W]: add or merge axes with reshape.",
-        ));
-    }
-    Ok(())
 }
 
 fn plane(shape: &Shape) -> [usize; 2] {
@@ -122,9 +56,10 @@ struct PoolParams {
     width: u32,
     out_height: u32,
     out_width: u32,
-    kernel: [u32; 2],
+    reach: [u32; 2],
     stride: [u32; 2],
     padding: [u32; 2],
+    dilation: [u32; 2],
 }
 
 /// One invocation for each of `count` elements of what the kernel writes; `x` is the shape of the images,
@@ -138,16 +73,21 @@ fn launch(
 ) -> Result<()> {
     let words = |extents: [usize; 2]| extents.map(|e| e as u32);
     // Beyond the padded plane there is one window, whatever the stride.
-    let stride = [0, 1].map(|k| pool.stride[k].min(x[2 + k] + 2 * pool.padding[k]));
+    let padded = |k: usize| x[2 + k] + pool.padding[k] + pool.after()[k];
+    let stride = [0, 1].map(|k| pool.stride[k].min(padded(k)));
+    // A window of one cell has none to be apart from.
+    let dilation = [0, 1].map(|k| if pool.kernel[k] == 1 { 1 } else { pool.dilation[k] });
+    let reach = [0, 1].map(|k| pool.reach(k).unwrap_or(0));
     let params = PoolParams {
         count: count as u32,
         height: x[2] as u32,
         width: x[3] as u32,
         out_height: y[2] as u32,
         out_width: y[3] as u32,
-        kernel: words(pool.kernel),
+        reach: words(reach),
         stride: words(stride),
         padding: words(pool.padding),
+        dilation: words(dilation),
     };
     gpu.dispatch(Dispatch {
         op: "pool2d",
@@ -163,7 +103,8 @@ impl Tensor {
     ///
     /// x `[N, C, H, W]` → `[N, C, (H + 2p − k)/s + 1, (W + 2p − k)/s + 1]`, rounded down. Padding is never
     /// the largest. The gradient goes to the first maximum of each window, to any order; positions are
-    /// saved. Exact. Errors: [`Error::Shape`], [`Error::DType`], [`Error::Argument`].
+    /// saved. Exact. Errors: [`Shape`](crate::Error::Shape),
+    /// [`DType`](crate::Error::DType), [`Argument`](crate::Error::Argument).
     pub fn max_pool2d(&self, pool: Pool2d) -> Result<Tensor> {
         Ok(self.max_pool2d_with_indices(pool)?.0)
     }
@@ -183,33 +124,32 @@ impl Tensor {
         Ok(op::apply(sum::SumPool { pool }, &[self])?.swap_remove(0))
     }
 
-    /// The average of each window: over all its cells with `count_include_pad`, padding being zero; over
-    /// those that lie in the image without.
+    /// The average of each window: over all its cells with `count_include_pad`, padding being zero (but not
+    /// over those beyond the padding, in ceil mode); over those that lie in the image without.
     ///
     /// Shapes and errors are those of [`max_pool2d`](Self::max_pool2d). Linear: nothing is saved.
     pub fn avg_pool2d(&self, pool: Pool2d, count_include_pad: bool) -> Result<Tensor> {
         let shape = pool.output("avg_pool2d", &self.meta())?;
         let sums = self.sum_pool2d(pool)?;
-        if count_include_pad || pool.padding == [0, 0] {
+        let unpadded = pool.padding == [0, 0] && pool.after() == [0, 0];
+        if !pool.ceil && (count_include_pad || unpadded) {
             return sums.mul_scalar(1.0 / (pool.kernel[0] as f64 * pool.kernel[1] as f64));
         }
         let [height, width] = plane(&shape);
-        let cells = |k: usize, index: usize| pool.window(k, index, self.shape()[2 + k]).len() as f64;
-        let weights: Vec<f64> =
-            (0..height * width).map(|o| 1.0 / (cells(0, o / width) * cells(1, o % width))).collect();
+        let weights = pool.weights(&plane(self.shape()), &[height, width], count_include_pad);
         sums.mul(&self.constants(&weights, Shape::known(&[height, width]))?)
     }
 
     /// The mean of each plane: `[N, C, H, W]` → `[N, C, 1, 1]`.
     pub fn global_avg_pool2d(&self) -> Result<Tensor> {
-        check_planes("global_avg_pool2d", &self.meta())?;
+        check("global_avg_pool2d", &self.meta(), 2)?;
         self.mean(&[2, 3], true)
     }
 
     /// The maximum of each plane: `[N, C, H, W]` → `[N, C, 1, 1]`. Elements that share it share its
     /// gradient, as in [`max`](Self::max).
     pub fn global_max_pool2d(&self) -> Result<Tensor> {
-        check_planes("global_max_pool2d", &self.meta())?;
+        check("global_max_pool2d", &self.meta(), 2)?;
         self.max(&[2, 3], true)
     }
 }

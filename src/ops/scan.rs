@@ -273,8 +273,7 @@ impl Tensor {
     }
 
     /// The linear recurrence along `axis` whose coefficients are these: h_t = self_t·h_{t−1} + terms_t, from
-    /// the first or with `reverse` from the last. The first of a line is its term; its coefficient is
-    /// not read.
+    /// the first or with `reverse` from the last. The first of a line is its term: what comes before is zero.
     ///
     /// Both floats of one shape, which is the result's. Lines run side by side, the steps of a line in
     /// sequence. Gradient: the recurrence backwards, saving coefficients and results.

@@ -1,22 +1,23 @@
 //! The golden cases as calls of gradus: from an operation's name to what computes it.
 
-use super::Case;
+use super::{Case, calls_conv, calls_index};
 use gradus::nn::{BatchNorm, BatchNormOptions, Mode, Params};
-use gradus::ops::{Conv2dOptions, Pool2d, Reduction};
+use gradus::ops::Reduction;
 use gradus::real::Bounded;
 use gradus::{DType, Device, Result, Tensor, autodiff};
 use safetensors::Dtype;
 use std::collections::BTreeMap;
 
 /// The operands of a case, by name.
-type Given = BTreeMap<String, Tensor>;
+pub type Given = BTreeMap<String, Tensor>;
 
 /// The value of an operation.
-type Call = fn(&Case, &Given) -> Result<Tensor>;
+pub type Call = fn(&Case, &Given) -> Result<Tensor>;
 
 /// What computes an operation; `None` for what is no operation on tensors. `hvp_op` is `op`.
 pub fn call(op: &str) -> Option<Call> {
-    let call: Call = match op.strip_prefix("hvp_").unwrap_or(op) {
+    let op = op.strip_prefix("hvp_").unwrap_or(op);
+    let call: Call = match op {
         "matmul" => |case, t| {
             let side = |name: &str| {
                 let flipped = case.flag(&format!("transpose_{name}"));
@@ -27,21 +28,10 @@ pub fn call(op: &str) -> Option<Call> {
                 None => side("x")?.matmul(&side("w")?),
             }
         },
-        "conv2d" => |case, t| {
-            let options = Conv2dOptions {
-                stride: case.pair("stride"),
-                padding: case.pair("padding"),
-                dilation: case.pair("dilation"),
-                groups: case.whole("groups"),
-            };
-            t["x"].conv2d(&t["w"], t.get("b"), options)
-        },
-        "max_pool2d" => |case, t| t["x"].max_pool2d(pool(case)),
-        "avg_pool2d" => |case, t| t["x"].avg_pool2d(pool(case), case.flag("count_include_pad")),
         "global_avg_pool2d" => |_, t| t["x"].global_avg_pool2d(),
-        "sum" => |case, t| t["x"].sum(&axes(case), case.flag("keepdim")),
-        "mean" => |case, t| t["x"].mean(&axes(case), case.flag("keepdim")),
-        "amax" => |case, t| t["x"].max(&axes(case), case.flag("keepdim")),
+        "sum" => |case, t| t["x"].sum(&case.axes("axes"), case.flag("keepdim")),
+        "mean" => |case, t| t["x"].mean(&case.axes("axes"), case.flag("keepdim")),
+        "amax" => |case, t| t["x"].max(&case.axes("axes"), case.flag("keepdim")),
         "argmax" => |case, t| {
             let position = t["x"].argmax(axis(case))?;
             if case.flag("keepdim") { position.unsqueeze(case.whole("axis")) } else { Ok(position) }
@@ -98,21 +88,13 @@ pub fn call(op: &str) -> Option<Call> {
         "pow" => |case, t| t["x"].powf(case.number("exponent")),
         "sin" => |_, t| t["x"].sin(),
         "cos" => |_, t| t["x"].cos(),
-        _ => return None,
+        _ => return calls_index::call(op).or_else(|| calls_conv::call(op)),
     };
     Some(call)
 }
 
-fn pool(case: &Case) -> Pool2d {
-    Pool2d::new(case.pair("kernel")).stride(case.pair("stride")).padding(case.pair("padding"))
-}
-
 fn axis(case: &Case) -> isize {
     case.whole("axis") as isize
-}
-
-fn axes(case: &Case) -> Vec<isize> {
-    case.list("axes").into_iter().map(|a| a as isize).collect()
 }
 
 /// Scale and shift of a batch norm; ones and zeros where the case has none.

@@ -8,74 +8,16 @@ stored in float64. The random numbers of a case depend only on its name. README.
     make_torch.py --check    also hold every unary function to mpmath at 60 digits
 """
 
-import json
 import math
-import pathlib
 import sys
-import warnings
-import zlib
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.numpy import save_file
 
-HERE = pathlib.Path(__file__).resolve().parent
+from recorder import Case, save, tensors
+
 CHECK = "--check" in sys.argv
-torch.set_num_threads(1)
-torch.use_deterministic_algorithms(True)
-warnings.filterwarnings("ignore")
-
-tensors, cases = {}, []
-
-
-class Case:
-    """One case: draws its inputs and records tensors in the order they are put."""
-
-    def __init__(self, op, case, **options):
-        self.key = f"{op}/{case}"
-        assert all(f"{c['op']}/{c['case']}" != self.key for c in cases), self.key
-        self.rng = np.random.default_rng(zlib.crc32(self.key.encode()))
-        self.entry = {"op": op, "case": case, "options": options, "tensors": []}
-        cases.append(self.entry)
-
-    def put(self, what, value):
-        """Stores an output: float64, or int32."""
-        a = value.detach().numpy() if torch.is_tensor(value) else np.asarray(value)
-        a = a.astype(np.float64 if a.dtype.kind == "f" else np.int32)
-        self._store(what, a)
-
-    def _store(self, what, a):
-        tensors[f"{self.key}/{what}"] = np.array(a, order="C")  # keeps rank 0
-        self.entry["tensors"].append(what)
-
-    def given(self, what, a):
-        """Stores float32 values and returns them as a float64 leaf."""
-        a = np.asarray(a, dtype=np.float32)
-        self._store(what, a)
-        return torch.tensor(a.astype(np.float64), requires_grad=True)
-
-    def normal(self, what, shape, scale=1.0, shift=0.0):
-        return self.given(what, shift + scale * self.rng.standard_normal(shape))
-
-    def uniform(self, what, shape, low, high):
-        return self.given(what, self.rng.uniform(low, high, shape))
-
-    def loguniform(self, what, shape, low, high):
-        return self.given(what, np.exp(self.rng.uniform(math.log(low), math.log(high), shape)))
-
-    def ints(self, what, a):
-        self._store(what, np.asarray(a, dtype=np.int32))
-        return torch.tensor(np.asarray(a), dtype=torch.int64)
-
-    def finish(self, y, leaves):
-        """Stores y, a random cotangent dy, and d<name> for every leaf."""
-        self.put("y", y)
-        dy = self.normal("dy", tuple(y.shape))
-        grads = torch.autograd.grad(y, list(leaves.values()), dy.detach(), create_graph=True)
-        for name, g in zip(leaves, grads):
-            self.put("d" + name, g)
-        return dy, grads
 
 
 def direction_check(grad_of, x, v, hv, key):
@@ -616,12 +558,4 @@ for part in [matmul, conv2d, pools, reductions, softmaxes, batch_norms, losses, 
              schedules, clipping, inits]:
     part()
 
-save_file(tensors, HERE / "torch.safetensors")
-with open(HERE / "torch.json", "w") as f:
-    f.write("[\n" + ",\n".join(json.dumps(c, allow_nan=False) for c in cases) + "\n]\n")
-ops = {}
-for c in cases:
-    ops[c["op"]] = ops.get(c["op"], 0) + 1
-print(len(cases), "cases,", len(tensors), "tensors;", ", ".join(f"{k} {v}" for k, v in ops.items()))
-print(*(f"{p.name} {p.stat().st_size}" for p in sorted(HERE.glob("torch.*"))))
-print("torch", torch.__version__, "numpy", np.__version__)
+save("torch")

@@ -1,13 +1,20 @@
-//! What PyTorch computed: the cases of `torch.json` and the tensors of `torch.safetensors`.
+//! What PyTorch computed: the cases of `<area>.json` and the tensors of `<area>.safetensors`.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod calls;
+mod calls_conv;
+mod calls_index;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{LazyLock, Mutex};
 
-/// A case of `torch.json`.
+/// A case of an area.
 pub struct Case {
+    /// The area: the name of the two files.
+    pub area: &'static str,
     /// The operation.
     pub op: String,
     /// Operation and case: tensors are called `id/what`.
@@ -25,29 +32,48 @@ pub struct Stored {
     pub dtype: Dtype,
 }
 
-/// All cases of an operation, or of every one.
-pub fn cases(op: Option<&str>) -> Vec<Case> {
-    let all: Vec<Value> = serde_json::from_str(include_str!("torch.json")).unwrap();
+/// All cases of an operation of the area, or of every one.
+pub fn cases_of(area: &'static str, op: Option<&str>) -> Vec<Case> {
+    let all: Vec<Value> = serde_json::from_slice(read(area, "json")).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_string();
     let cases: Vec<Case> = all
         .into_iter()
         .filter(|case| op.is_none_or(|op| case["op"] == op))
         .map(|case| Case {
+            area,
             op: text(&case["op"]),
             id: format!("{}/{}", text(&case["op"]), text(&case["case"])),
             options: case["options"].clone(),
             tensors: case["tensors"].as_array().unwrap().iter().map(text).collect(),
         })
         .collect();
-    assert!(!cases.is_empty(), "no golden case of {op:?}");
+    assert!(!cases.is_empty(), "no golden case of {op:?} in {area}");
     cases
 }
 
-/// The tensor of this name.
+/// All cases of an operation of the area `torch`, or of every one.
+pub fn cases(op: Option<&str>) -> Vec<Case> {
+    cases_of("torch", op)
+}
+
+/// The bytes of a file of an area, read once.
+fn read(area: &'static str, extension: &'static str) -> &'static [u8] {
+    static FILES: LazyLock<Mutex<HashMap<String, &'static [u8]>>> = LazyLock::new(Mutex::default);
+    let name = format!("{area}.{extension}");
+    FILES.lock().unwrap().entry(name).or_insert_with_key(|name| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).leak()
+    })
+}
+
+/// The tensor of this name in the area `torch`.
 pub fn stored(name: &str) -> Stored {
-    static FILE: &[u8] = include_bytes!("torch.safetensors");
-    let file = SafeTensors::deserialize(FILE).unwrap();
-    let view = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    stored_in("torch", name)
+}
+
+fn stored_in(area: &'static str, name: &str) -> Stored {
+    let file = SafeTensors::deserialize(read(area, "safetensors")).unwrap();
+    let view = file.tensor(name).unwrap_or_else(|e| panic!("{area}: {name}: {e}"));
     let (bytes, dtype) = (view.data(), view.dtype());
     let data = match dtype {
         Dtype::F32 => words(bytes, |b| f32::from_le_bytes(b).into()),
@@ -65,7 +91,7 @@ fn words<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64
 impl Case {
     /// The case's tensor of this name.
     pub fn stored(&self, what: &str) -> Stored {
-        stored(&format!("{}/{what}", self.id))
+        stored_in(self.area, &format!("{}/{what}", self.id))
     }
 
     pub fn has(&self, what: &str) -> bool {
@@ -95,7 +121,21 @@ impl Case {
     }
 
     pub fn pair(&self, option: &str) -> [usize; 2] {
+        self.array(option)
+    }
+
+    pub fn array<const N: usize>(&self, option: &str) -> [usize; N] {
         self.list(option).try_into().unwrap()
+    }
+
+    /// A list of axes.
+    pub fn axes(&self, option: &str) -> Vec<isize> {
+        self.list(option).into_iter().map(|a| a as isize).collect()
+    }
+
+    /// A whole number of either sign.
+    pub fn signed(&self, option: &str) -> i64 {
+        self.options[option].as_i64().unwrap_or_else(|| panic!("{}: {option}", self.id))
     }
 }
 

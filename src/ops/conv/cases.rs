@@ -58,5 +58,6 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
     cases.push(plain("empty batch", Input::any([0, 2, 6, 5]), Input::any([3, 2, 3, 2])).exact());
     cases.push(plain("no output channels", Input::any([1, 2, 6, 5]), Input::any([0, 2, 3, 2])).exact());
     cases.push(plain("kernel larger than image", Input::any([1, 2, 2, 5]), Input::any([3, 2, 3, 2])).fails());
+    cases.extend(super::more_cases::plane());
     vec![Room { op: "conv2d", cases }]
 }

@@ -1,6 +1,6 @@
 //! The launches of the convolution kernels.
 
-use super::Extents;
+use super::{Extents, depthwise};
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::op::GpuView;
@@ -26,6 +26,9 @@ pub(super) fn product(
     (w, x, bias): (&GpuView, &GpuView, Option<&GpuView>),
     y: &GpuView,
 ) -> Result<()> {
+    if depthwise::suits(e) {
+        return depthwise::product(gpu, e, transposed, (w, x, bias), y);
+    }
     let groups = e.options.groups;
     let taps = e.kernel[0] * e.kernel[1];
     let (rows, channels) = if transposed { (e.cin, e.cout) } else { (e.cout, e.cin) };
@@ -77,6 +80,9 @@ pub(super) fn product(
 
 /// The gradient of w from dy and x: partial sums over chunks of lines, then their sum.
 pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView, dw: &GpuView) -> Result<()> {
+    if depthwise::suits(e) {
+        return depthwise::weight_gradient(gpu, e, dy, x, dw);
+    }
     let groups = e.options.groups;
     let columns = e.cin * e.kernel[0] * e.kernel[1];
     let lines = e.batch * e.y[0];

@@ -8,9 +8,20 @@
 //! is the gradient of the others and the family is closed under differentiation.
 
 mod cases;
+mod depthwise;
 mod gpu;
+mod more;
+mod more_cases;
+mod options;
+mod transposed;
 
-pub(super) use cases::rooms;
+pub(super) use options::same;
+pub use options::{Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvOptions};
+
+/// The cases of this room.
+pub(super) fn rooms() -> Vec<crate::verify::Room> {
+    cases::rooms().into_iter().chain(more_cases::rooms()).collect()
+}
 
 use crate::autodiff::At;
 use crate::cpu::Array;
@@ -20,66 +31,6 @@ use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
 use crate::real::Real;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-
-/// How a convolution samples its input; the first of each pair is for rows, the second for columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv2dOptions {
-    /// Steps between neighbouring outputs.
-    pub stride: [usize; 2],
-    /// Zeros on each side of the image.
-    pub padding: [usize; 2],
-    /// Steps between neighbouring taps.
-    pub dilation: [usize; 2],
-    /// Channels are cut into this many groups that do not see one another.
-    pub groups: usize,
-}
-
-impl Default for Conv2dOptions {
-    fn default() -> Self {
-        Conv2dOptions { stride: [1; 2], padding: [0; 2], dilation: [1; 2], groups: 1 }
-    }
-}
-
-impl Conv2dOptions {
-    /// The same options with another stride.
-    pub fn stride(self, stride: [usize; 2]) -> Self {
-        Conv2dOptions { stride, ..self }
-    }
-
-    /// The same options with other padding.
-    pub fn padding(self, padding: [usize; 2]) -> Self {
-        Conv2dOptions { padding, ..self }
-    }
-
-    /// The same options with another dilation.
-    pub fn dilation(self, dilation: [usize; 2]) -> Self {
-        Conv2dOptions { dilation, ..self }
-    }
-
-    /// The same options with another number of groups.
-    pub fn groups(self, groups: usize) -> Self {
-        Conv2dOptions { groups, ..self }
-    }
-
-    /// The output's extent along an axis, if the kernel fits.
-    fn extent(&self, axis: usize, input: usize, kernel: usize) -> Option<usize> {
-        let padded = self.padding[axis].checked_mul(2)?.checked_add(input)?;
-        let reach = (kernel.checked_sub(1)?).checked_mul(self.dilation[axis])?.checked_add(1)?;
-        Some(padded.checked_sub(reach)?.checked_div(self.stride[axis])? + 1)
-    }
-
-    /// Where along an axis a tap of an output position reads, if inside.
-    fn source(&self, axis: usize, position: usize, tap: usize, extent: usize) -> Option<usize> {
-        let at = position * self.stride[axis] + tap * self.dilation[axis];
-        at.checked_sub(self.padding[axis]).filter(|&at| at < extent)
-    }
-
-    /// Which output position reads an input position through a tap, if one does.
-    fn reader(&self, axis: usize, position: usize, tap: usize, extent: usize) -> Option<usize> {
-        let at = (position + self.padding[axis]).checked_sub(tap * self.dilation[axis])?;
-        (at % self.stride[axis] == 0).then(|| at / self.stride[axis]).filter(|&at| at < extent)
-    }
-}
 
 /// The extents of a convolution, all checked.
 #[derive(Clone, Copy)]
@@ -99,34 +50,14 @@ const OP: &str = "conv2d";
 impl Extents {
     /// From the shapes of x and w.
     fn new(x: &Meta, w: &Meta, options: Conv2dOptions) -> Result<Self> {
-        let given = || format!("input {x}, weight {w}, {options:?}");
-        let Conv2dOptions { stride, dilation, groups, .. } = options;
-        if stride.contains(&0) || dilation.contains(&0) || groups == 0 {
-            return Err(Error::argument(OP, given(), "Stride, dilation and groups are at least one."));
-        }
-        if !x.dtype.is_float() || !w.dtype.is_float() {
-            return Err(Error::dtype(OP, given(), "Convert to a float with to_dtype."));
-        }
-        let (&[batch, c, h, width], &[o, cin, kh, kw]) = (&*x.shape, &*w.shape) else {
-            return Err(Error::shape(
-                OP,
-                given(),
-                "Give an input [B, C, H, W] and a weight [O, C/groups, kh, kw].",
-            ));
+        let (image, kernel) = options.check(OP, x, w, false)?;
+        let y = options.extent(0, image[0], kernel[0]).zip(options.extent(1, image[1], kernel[1]));
+        let Some((yh, yw)) = y else {
+            let given = format!("input {x}, weight {w}, {options:?}");
+            return Err(Error::shape(OP, given, "The kernel is larger than the padded image: pad more."));
         };
-        if cin * groups != c || o % groups != 0 {
-            return Err(Error::shape(
-                OP,
-                given(),
-                "Channels of the input are those of the weight times groups, and groups divides the outputs.",
-            ));
-        }
-        let extents = options.extent(0, h, kh).zip(options.extent(1, width, kw));
-        let Some((yh, yw)) = extents else {
-            return Err(Error::shape(OP, given(), "The kernel is larger than the padded image: pad more."));
-        };
-        let (x, y, kernel) = ([h, width], [yh, yw], [kh, kw]);
-        Ok(Extents { batch, cin, cout: o / groups, x, y, kernel, options })
+        let (batch, cin, cout) = (x.shape[0], w.shape[1], w.shape[0] / options.groups);
+        Ok(Extents { batch, cin, cout, x: image, y: [yh, yw], kernel, options })
     }
 
     fn taps(&self) -> usize {
@@ -431,7 +362,7 @@ impl Tensor {
     /// Two-dimensional convolution, as cross-correlation.
     ///
     /// `self` `[B, C, H, W]`, `weight` `[O, C/groups, kh, kw]`, `bias` `[O]` → `[B, O, H′, W′]` with
-    /// H′ = ⌊(H + 2·padding − dilation·(kh − 1) − 1)/stride⌋ + 1, and W′ alike. Gradients: by the transposed
+    /// H′ = ⌊(H + padding on both sides − dilation·(kh − 1) − 1)/stride⌋ + 1, and W′ alike. Gradients: by the transposed
     /// product and the correlation of input and cotangent; each can be differentiated again.
     /// Errors: [`Error::Shape`], [`Error::DType`], [`Error::Device`]; [`Error::Argument`] for a zero stride,
     /// dilation or number of groups. Source: Dumoulin & Visin 2016, arXiv:1603.07285.

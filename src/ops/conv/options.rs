@@ -117,7 +117,8 @@ impl<const N: usize> ConvOptions<N> {
     /// The input's extent along an axis that a transposed convolution of this one restores, with `extra`
     /// behind it.
     pub(super) fn restored(&self, axis: usize, output: usize, kernel: usize, extra: usize) -> Option<usize> {
-        let padded = output.checked_sub(1)?.checked_mul(self.stride[axis])?.checked_add(self.reach(axis, kernel)?)?;
+        let padded =
+            output.checked_sub(1)?.checked_mul(self.stride[axis])?.checked_add(self.reach(axis, kernel)?)?;
         let padding = self.padding[axis].checked_add(self.after()[axis])?;
         padded.checked_add(extra)?.checked_sub(padding)
     }

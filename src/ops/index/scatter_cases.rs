@@ -1,6 +1,7 @@
 //! The cases of gathering and scattering element by element, and by tuples of indices.
 
 use super::Scatter;
+use super::winner::{Wins, winners};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::tensor::Tensor;
@@ -140,6 +141,11 @@ fn scattered() -> Vec<Case> {
         Case::new("scatter", &format!("{mode:?} ties"), inputs, run(mode)).exact().value_only()
     };
     cases.extend([ties(Scatter::Max), ties(Scatter::Min)]);
+    for wins in [Wins::Last, Wins::Largest, Wins::Smallest] {
+        let inputs = [Input::whole([4, 5]), Input::whole([4, 33]), Input::index([4, 33], 5)];
+        let places = move |x: &[Tensor]| winners(&x[0], &x[1], &x[2], 1, wins).map(|[_, source]| source);
+        cases.push(Case::new("scatter", &format!("{wins:?} ties, places"), inputs, places).value_only());
+    }
     let integers = || [Input::index([6, 5], 99), Input::index([6, 7], 1 << 30), Input::index([6, 7], 5)];
     cases.push(Case::new("scatter", "Replace integers", integers(), run(Scatter::Replace)).value_only());
     let bad =

@@ -28,9 +28,22 @@ struct Winner {
     wins: Wins,
 }
 
-pub(super) fn winner(base: &Tensor, x: &Tensor, indices: &Tensor, axis: usize, wins: Wins) -> Result<Tensor> {
+/// What stays, and where it comes from.
+pub(super) fn winners(
+    base: &Tensor,
+    x: &Tensor,
+    indices: &Tensor,
+    axis: usize,
+    wins: Wins,
+) -> Result<[Tensor; 2]> {
     let order = crate::ops::sort::order(indices, axis, false)?;
-    Ok(op::apply(Winner { axis, wins }, &[base, x, indices, &order])?.swap_remove(0))
+    let mut outputs = op::apply(Winner { axis, wins }, &[base, x, indices, &order])?;
+    let source = outputs.swap_remove(1);
+    Ok([outputs.swap_remove(0), source])
+}
+
+pub(super) fn winner(base: &Tensor, x: &Tensor, indices: &Tensor, axis: usize, wins: Wins) -> Result<Tensor> {
+    winners(base, x, indices, axis, wins).map(|[y, _]| y)
 }
 
 impl Winner {

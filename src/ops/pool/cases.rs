@@ -3,7 +3,10 @@
 use super::Pool2d;
 use super::max::{gather, scatter};
 use super::sum::spread;
+use crate::dtype::DType;
 use crate::error::Result;
+use crate::op::Meta;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::verify::{Case, Input, Room};
 
@@ -32,6 +35,33 @@ fn geometries() -> Vec<(&'static str, [usize; 4], Pool2d, bool)> {
             true,
         ),
         ("2x3x5x3 by 3 stride 1, one column of windows", [2, 3, 5, 3], new([3, 3]).stride([1, 1]), true),
+        ("1x2x9x8 by 3x2 dilation 2x3", [1, 2, 9, 8], new([3, 2]).stride([1, 2]).dilation([2, 3]), true),
+        (
+            "2x1x8x7 by 3 stride 2 dilation 2 padding 2x1",
+            [2, 1, 8, 7],
+            new([3, 3]).stride([2, 2]).dilation([2, 2]).padding([2, 1]),
+            true,
+        ),
+        (
+            "1x1x7x9 by 3x2 dilation 3x4 padding 5x3",
+            [1, 1, 7, 9],
+            new([3, 2]).stride([2, 1]).dilation([3, 4]).padding([5, 3]),
+            true,
+        ),
+        (
+            "1x2x6x5 by 3 uneven padding",
+            [1, 2, 6, 5],
+            new([3, 3]).stride([2, 2]).padding_each([2, 0], [0, 1]),
+            true,
+        ),
+        ("1x2x7x8 by 3 stride 2 ceil", [1, 2, 7, 8], new([3, 3]).stride([3, 2]).ceil(true), true),
+        (
+            "1x1x6x7 by 3 stride 3 padding 1 ceil",
+            [1, 1, 6, 7],
+            new([3, 3]).stride([3, 4]).padding([1, 1]).ceil(true),
+            true,
+        ),
+        ("1x1x6x7 by 4 same", [1, 1, 6, 7], new([4, 2]).stride([2, 1]).same_lower([6, 7]), true),
         ("1x63x1x2 by 1x2", [1, 63, 1, 2], new([1, 2]), true),
         ("1x1x8x8 by 1", [1, 1, 8, 8], new([1, 1]), true),
         ("5x13x1x1 by 1", [5, 13, 1, 1], new([1, 1]), true),
@@ -65,7 +95,7 @@ fn failing(op: &str, run: fn(&Tensor, Pool2d) -> Result<Tensor>) -> Vec<Case> {
         ("kernel 0", &[1, 1, 4, 4], new([0, 2])),
         ("kernel beyond counting", &[1, 1, 4, 4], new([usize::MAX, 2]).padding([usize::MAX / 2, 0])),
         ("stride 0", &[1, 1, 4, 4], new([2, 2]).stride([1, 0])),
-        ("padding above half", &[1, 1, 4, 4], new([3, 3]).padding([2, 0])),
+        ("padding of a window", &[1, 1, 4, 4], new([3, 3]).padding([3, 0])),
         ("padding beyond counting", &[1, 1, 4, 4], new([3, 3]).padding([0, usize::MAX])),
     ];
     let mut cases: Vec<Case> = calls
@@ -92,8 +122,8 @@ pub fn rooms() -> Vec<Room> {
             let case = Case::new(op, detail, inputs, move |x| run(x, pool));
             if gradient { case } else { case.value_only() }
         };
-        let out = [0, 1].map(|k| (shape[2 + k] + 2 * pool.padding[k] - pool.kernel[k]) / pool.stride[k] + 1);
-        let windows = [shape[0], shape[1], out[0], out[1]];
+        let meta = Meta::new(Shape::known(&shape), DType::F32);
+        let windows = pool.output("pool", &meta).map_or(vec![], |shape| shape.to_vec());
         let (distinct, whole, any) = (Input::distinct(shape), Input::whole(shape), Input::any(shape));
         max.push(case("max_pool2d", vec![distinct.clone()], |x, pool| x[0].max_pool2d(pool)).exact());
         let run: fn(&[Tensor], Pool2d) -> Result<Tensor> = |x, pool| positions(&x[0], pool);
@@ -105,7 +135,7 @@ pub fn rooms() -> Vec<Room> {
         let inside = case("avg_pool2d", vec![any], |x, pool| x[0].avg_pool2d(pool, false));
         avg.push(Case { id: format!("{} inside", inside.id), ..inside });
         scattered.push(
-            case("max_pool2d_scatter", vec![distinct.clone(), Input::whole(windows)], |x, pool| {
+            case("max_pool2d_scatter", vec![distinct.clone(), Input::whole(&windows)], |x, pool| {
                 scatter(&x[1], &positions(&x[0], pool)?, pool, *x[0].shape())
             })
             .exact(),
@@ -116,9 +146,9 @@ pub fn rooms() -> Vec<Room> {
             })
             .exact(),
         );
-        let images = crate::shape::Shape::known(&shape);
+        let images = Shape::known(&shape);
         let run = move |x: &[Tensor]| spread(&x[0], pool, images);
-        let case = Case::new("sum_pool2d_spread", detail, [Input::whole(windows)], run).exact();
+        let case = Case::new("sum_pool2d_spread", detail, [Input::whole(&windows)], run).exact();
         spreads.push(if gradient { case } else { case.value_only() });
     }
     let far = Pool2d::new([2, 2]).stride([usize::MAX, usize::MAX]);
