@@ -41,6 +41,8 @@ pub fn plane() -> Vec<Case> {
         ("depthwise dilated", [2, 4, 9, 11], [4, 1, 3, 2], o.groups(4).dilation([2, 3]).padding([2, 1])),
         ("depthwise uneven", [1, 3, 6, 5], [3, 1, 4, 3], o.groups(3).padding_each([3, 0], [0, 2])),
         ("depthwise of many lines", [3, 2, 31, 7], [2, 1, 3, 1], o.groups(2)),
+        // So many weights that the lines of their gradient fall into chunks of several.
+        ("depthwise of long chunks", [3, 64, 3, 3], [256, 1, 3, 3], o.groups(64).padding([1, 1])),
         ("depthwise far padding", [1, 2, 2, 3], [4, 1, 2, 2], o.groups(2).padding([4, 5])),
     ] {
         let run = move |t: &[Tensor]| t[0].conv2d(&t[1], t.get(2), options);
