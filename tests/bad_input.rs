@@ -10,8 +10,11 @@ use gradus::nn::{
     MultiHeadAttention, Nonlinearity, Params, RecurrentOptions, Rnn,
 };
 use gradus::ops::random::Stream;
-use gradus::ops::{Attention, Conv2dOptions, ConvOptions, Pool, Pool2d, Resize, Rotary, Scan, Scatter};
-use gradus::optim::{Adam, Optimizer, Sgd};
+use gradus::ops::{
+    Attention, ClassLoss, Conv2dOptions, ConvOptions, CtcLoss, Pool, Pool2d, Reduction, Resize, Rotary, Scan,
+    Scatter,
+};
+use gradus::optim::{Adam, Ema, Group, Lamb, Lion, Optimizer, Plateau, RmsProp, Sgd};
 use gradus::{DType, Device, Error, Result, Tensor, autodiff};
 use std::path::{Path, PathBuf};
 
@@ -163,6 +166,28 @@ fn tensors(d: &Device) -> usize {
         call("Argument", "4 heads", || MultiHeadAttention::new(&Params::new(d, 0), 6, 4)),
         call("Shape", "for 6 features", || {
             MultiHeadAttention::new(&Params::new(d, 0), 6, 2)?.decode(&t(&[1, 2, 4]), &mut KvCache::new())
+        }),
+        call("Argument", "label smoothing 2", || {
+            let options = ClassLoss { label_smoothing: 2.0, ..ClassLoss::default() };
+            t(&[2, 3]).cross_entropy_by(&labels(d, &[0, 1]), &options)
+        }),
+        call("Shape", "weights [2]", || {
+            let options = ClassLoss { weights: Some(t(&[2])), ..ClassLoss::default() };
+            t(&[2, 3]).nll_loss(&labels(d, &[0, 1]), &options)
+        }),
+        call("Argument", "delta 0", || t(&[3]).huber_loss(&t(&[3]), 0.0, Reduction::Mean)),
+        call("Shape", "[3] f32 with target [3, 1]", || t(&[3]).kl_div(&t(&[3, 1]), Reduction::Sum)),
+        call("Argument", "need 3 times", || {
+            let targets = labels(d, &[1, 1]).reshape([1, 2])?;
+            t(&[2, 1, 3]).ctc_loss(&targets, &[2], &[2], CtcLoss::default())
+        }),
+        call("Argument", "blank 0 among", || {
+            let targets = labels(d, &[1, 0]).reshape([1, 2])?;
+            t(&[4, 1, 3]).ctc_loss(&targets, &[4], &[2], CtcLoss::default())
+        }),
+        call("Index", "target 3", || {
+            let targets = labels(d, &[1, 3]).reshape([1, 2])?;
+            t(&[4, 1, 3]).ctc_loss(&targets, &[4], &[2], CtcLoss::default())
         }),
         call("Index", "10", || t(&[2, 10]).cross_entropy(&labels(d, &[3, 10]))),
         call("Index", "-1", || t(&[2, 10]).cross_entropy(&labels(d, &[-1, 0]))),
@@ -323,6 +348,17 @@ fn layers_optimisers_and_initialisers() {
             Dropout::new(&p.at("a"), 0.1)?;
             Dropout::new(&p.at("a"), 0.1)
         }),
+        call("Argument", "a group without parameters", || {
+            Lion::new(&trainable()?, 0.1)?.group(|_| false, Group::default())
+        }),
+        call("Argument", "alpha 1", || RmsProp::new(&trainable()?, 0.1)?.alpha(1.0)),
+        call("Argument", "eps 0", || Lamb::new(&trainable()?, 0.1)?.eps(0.0)),
+        call("Argument", "`ema.x` is defined twice", || {
+            let p = trainable()?;
+            Ema::new(&p, 0.9)?;
+            Ema::new(&p, 0.9)
+        }),
+        call("Format", "`0.1 Fall`", || "0.1 Fall".parse::<Plateau>()),
         call("Argument", "NaN", || Adam::new(&trainable()?, f64::NAN)),
         call("Argument", "-1", || Sgd::new(&trainable()?, -1.0)),
         call("NoGradient", "gradient", || {

@@ -10,10 +10,28 @@ use gradus::verify::compare;
 use gradus::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 
-/// Operations that are no calls on tensors: `golden_optim.rs` holds them to PyTorch, but for
-/// `clip_grad_norm/infinity_norm`, as gradus clips by the 2-norm alone.
-const ELSEWHERE: [&str; 9] =
-    ["sgd", "adam", "adamw", "schedule", "clip_grad_norm", "gain", "fan", "init_kaiming", "init_xavier"];
+/// Operations that are no calls on tensors: `golden_optim.rs` holds them to PyTorch.
+const ELSEWHERE: [&str; 19] = [
+    "sgd",
+    "adam",
+    "adamw",
+    "rmsprop",
+    "adagrad",
+    "adadelta",
+    "lion",
+    "lamb",
+    "muon",
+    "sgd_groups",
+    "adamw_groups",
+    "rmsprop_groups",
+    "schedule",
+    "plateau",
+    "clip_grad_norm",
+    "gain",
+    "fan",
+    "init_kaiming",
+    "init_xavier",
+];
 
 /// Cases with elements of which WGSL promises nothing, and why. There the CPU alone is held to PyTorch; the
 /// other elements are judged on every device.
@@ -47,6 +65,8 @@ fn torch_error(case: &Case) -> f64 {
     match case.op.as_str() {
         // It folds mean and scale into one shift: with means of 1000, 1000·2⁻⁵³ = 1e-13 cancels, a few times.
         "batch_norm_train" => 1e-12,
+        // Likewise with a mean of 10⁴; in extended precision it is these values that are off, by 3e-12.
+        "layer_norm" | "group_norm" if case.id.ends_with("large_mean") => 1e-11,
         // Its derivatives cancel in the tails, as make_torch.py --check found against 60 digits.
         "sigmoid" | "silu" | "softplus" => 1e-14,
         // It computes places as (p + ½)·in/out − ½, which rounds before it cancels: in·2⁻⁵³ ≤ 1e-15 for at most
@@ -122,7 +142,7 @@ fn judge(case: &Case, found: &Tensor, bound: &Tensor, torch: &Stored, tally: &mu
 }
 
 /// The areas, and how many cases each has.
-const AREAS: [(&str, usize); 3] = [("torch", 230), ("index", 63), ("conv", 53)];
+const AREAS: [(&str, usize); 4] = [("torch", 230), ("index", 63), ("conv", 53), ("training", 128)];
 
 fn follows_torch(device: &Device, dtype: DType) {
     AREAS.iter().for_each(|&(area, count)| area_follows_torch(area, count, device, dtype));

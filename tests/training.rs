@@ -1,8 +1,14 @@
 //! Models, optimisers and checkpoints together, on the CPU reference and on the GPU if there is one.
 
+use gradus::autodiff::Gradients;
 use gradus::io::Checkpoint;
-use gradus::nn::{BatchNorm, Conv2d, Init, LayerInit, Linear, Mode, Module, Parameter, Params, Sequential};
-use gradus::optim::{Adam, AdamW, Optimizer, Sgd, clip_grad_norm};
+use gradus::nn::{
+    BatchNorm, Conv2d, Dropout, Init, LayerInit, LayerNorm, Linear, Mode, Module, Parameter, Params,
+    Sequential,
+};
+use gradus::optim::{
+    Adadelta, Adagrad, Adam, AdamW, Ema, Group, Lamb, Lion, Muon, Optimizer, RmsProp, Sgd, clip_grad_norm,
+};
 use gradus::{Device, Error, Result, Tensor};
 use std::path::{Path, PathBuf};
 
@@ -38,7 +44,9 @@ fn network(params: &Params) -> Result<Sequential> {
         .add(conv)
         .add(BatchNorm::new(&params.at("norm"), 4)?)
         .add(Tensor::relu)
+        .add(Dropout::new(&params.at("drop"), 0.1)?)
         .then(|x| x.flatten(1))
+        .add(LayerNorm::new(&params.at("last"), [4 * 4 * 4])?)
         .add(Linear::new(&params.at("head"), 4 * 4 * 4, 3)?))
 }
 
@@ -59,7 +67,8 @@ fn train(
     let mut last = f64::NAN;
     for step in steps {
         let (x, y) = batch(device, step % 4);
-        let loss = model.forward(&x, Mode::Train).unwrap().sub(&y).unwrap().square().unwrap();
+        let mode = Mode::Step(step as u64);
+        let loss = model.forward(&x, mode).unwrap().sub(&y).unwrap().square().unwrap();
         let loss = loss.mean(&[], false).unwrap();
         let (gradients, _) = clip_grad_norm(loss.backward().unwrap(), 1.0).unwrap();
         optimizer.step(&gradients).unwrap();
@@ -75,11 +84,17 @@ fn bits(params: &Params) -> Vec<(String, Vec<u32>)> {
 }
 
 type Make = fn(&Params) -> Result<Box<dyn Optimizer>>;
-const OPTIMIZERS: [Make; 4] = [
+const OPTIMIZERS: [Make; 10] = [
     |params| Ok(Box::new(Sgd::new(params, 0.05)?)),
     |params| Ok(Box::new(Sgd::new(params, 0.02)?.nesterov(0.9)?.weight_decay(1e-3)?)),
     |params| Ok(Box::new(Adam::new(params, 0.01)?)),
     |params| Ok(Box::new(AdamW::new(params, 0.01)?.weight_decay(0.1)?)),
+    |params| Ok(Box::new(RmsProp::new(params, 0.005)?.centred().momentum(0.5)?)),
+    |params| Ok(Box::new(Adagrad::new(params, 0.05)?)),
+    |params| Ok(Box::new(Adadelta::new(params, 2.0)?)),
+    |params| Ok(Box::new(Lion::new(params, 0.005)?.weight_decay(0.1)?)),
+    |params| Ok(Box::new(Lamb::new(params, 0.05)?)),
+    |params| Ok(Box::new(Muon::new(params, 0.05)?)),
 ];
 
 #[test]
@@ -97,7 +112,8 @@ fn a_resumed_run_computes_the_same_bits() {
             run.save(&path, &params, Some(&*optimizer)).unwrap();
             train(&model, &device, 4..8, &mut *optimizer);
 
-            let resumed = Params::new(&device, 99);
+            // With the seed of the run, from which the masks of dropout follow.
+            let resumed = Params::new(&device, 3);
             let model = network(&resumed).unwrap();
             let mut optimizer = make(&resumed).unwrap();
             assert_ne!(bits(&resumed), bits(&params));
@@ -120,7 +136,7 @@ fn a_new_process_resumes_with_the_same_bits() {
     };
     if let Some(folder) = std::env::var_os(CHILD).map(PathBuf::from) {
         for (k, device) in devices().iter().enumerate() {
-            let (params, model, mut adam) = start(device, 99);
+            let (params, model, mut adam) = start(device, 3);
             let run = folder.join(format!("{k}-half"));
             assert_eq!(Checkpoint::load(run, &params, Some(&mut adam)).unwrap().step, 4);
             train(&model, device, 4..8, &mut adam);
@@ -146,6 +162,60 @@ fn a_new_process_resumes_with_the_same_bits() {
     for (k, device) in devices().iter().enumerate() {
         let read = |who: &str| std::fs::read(folder.file(&format!("{k}-{who}"))).unwrap();
         assert!(read("parent") == read("child"), "on {device}");
+    }
+}
+
+#[test]
+fn averages_of_the_weights_resume_with_the_same_bits() {
+    let folder = Folder::new("ema");
+    for device in devices() {
+        let path = folder.file("run.safetensors");
+        let start = || {
+            let params = Params::new(&device, 3);
+            let model = network(&params).unwrap();
+            let (adam, ema) = (Adam::new(&params, 0.01).unwrap(), Ema::new(&params, 0.9).unwrap());
+            (params, model, adam, ema)
+        };
+        let run = |model: &Sequential, adam: &mut Adam, ema: &Ema, steps: std::ops::Range<usize>| {
+            for step in steps {
+                train(model, &device, step..step + 1, adam);
+                ema.update().unwrap();
+            }
+        };
+        let (params, model, mut adam, ema) = start();
+        run(&model, &mut adam, &ema, 0..3);
+        Checkpoint { step: 3, ..Default::default() }.save(&path, &params, Some(&adam)).unwrap();
+        run(&model, &mut adam, &ema, 3..6);
+        let (resumed, model, mut adam, ema) = start();
+        Checkpoint::load(&path, &resumed, Some(&mut adam)).unwrap();
+        run(&model, &mut adam, &ema, 3..6);
+        assert_eq!(bits(&resumed), bits(&params), "on {device}");
+        let now = params.get("head.weight").unwrap().get().to_f64().unwrap();
+        let averaged = params.get("ema.head.weight").unwrap().get().to_f64().unwrap();
+        assert_ne!(now, averaged);
+        let inside = ema.with(|| resumed.get("head.weight")?.get().to_f64()).unwrap();
+        assert_eq!(inside, averaged);
+        assert_eq!(resumed.get("head.weight").unwrap().get().to_f64().unwrap(), now);
+    }
+}
+
+#[test]
+fn gradients_of_parts_add_to_that_of_the_whole() {
+    let params = Params::new_f64(5);
+    let layer = Linear::new(&params, 3, 2).unwrap();
+    let data: Vec<f64> = (0..18).map(|i| f64::from(i).sin()).collect();
+    let x = Tensor::from_slice(&Device::cpu(), &data, [6, 3]).unwrap();
+    let loss = |x: &Tensor| layer.forward(x)?.square()?.sum(&[], false);
+    let whole = loss(&x).unwrap().backward().unwrap();
+    let mut sum = Gradients::default();
+    for start in [0, 2, 4] {
+        sum.add(loss(&x.slice(0, start, start + 2).unwrap()).unwrap().backward().unwrap()).unwrap();
+    }
+    let sum = sum.scaled(0.5).unwrap();
+    for p in params.trainable() {
+        let (whole, sum) =
+            (whole.get(&p.get()).unwrap().to_f64().unwrap(), sum.get(&p.get()).unwrap().to_f64().unwrap());
+        assert!(whole.iter().zip(&sum).all(|(w, s)| (w - 2.0 * s).abs() <= 1e-14 * w.abs().max(1.0)));
     }
 }
 
@@ -287,6 +357,11 @@ fn optimisers_reject_what_has_no_meaning() {
     assert!(adam().betas(1.0, 0.9).is_err() && adam().betas(0.9, -0.1).is_err());
     assert!(adam().eps(0.0).is_err() && adam().weight_decay(-0.1).is_err());
     assert!(Sgd::new(&params, 0.1).unwrap().momentum(1.0).is_err());
+    let grouped = |group: Group| adam().group(|path| path == "x", group);
+    assert!(grouped(Group { lr: -1.0, ..Group::default() }).is_err());
+    assert!(grouped(Group { weight_decay: Some(f64::NAN), ..Group::default() }).is_err());
+    assert!(adam().group(|path| path == "no such", Group::default()).is_err());
+    assert!(Ema::new(&params, 1.0).is_err());
 
     let mut adam = adam();
     let foreign = Tensor::ones(&Device::cpu(), [2]).unwrap().variable().unwrap();

@@ -51,9 +51,12 @@ fn sum_lanes(local: u32, value: vec2<f32>) -> vec2<f32> {
         root_sums[local] = sum;
     }
     workgroupBarrier();
-    var total = root_sums[0];
-    for (var k = 1u; k < ROOT; k++) {
-        total += root_sums[k];
+    var total = value;
+    if local == 0u {
+        total = root_sums[0];
+        for (var k = 1u; k < ROOT; k++) {
+            total += root_sums[k];
+        }
     }
     return total;
 }

@@ -48,10 +48,6 @@ fn philox(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
     return c;
 }
 
-fn words_of(block: u32) -> vec4<u32> {
-    return philox(vec4(block, params.stream, params.tag), params.seed);
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -59,15 +55,14 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let start = ((group.y * groups.x + group.x) * GROUP + local) * 4u;
-    var block = start / params.span / 4u;
-    var words = words_of(block);
-    for (var i = start; i < min(start + 4u, params.count); i++) {
-        let unit = i / params.span;
-        if unit / 4u != block {
-            block = unit / 4u;
-            words = words_of(block);
+    // A block's words serve 4·span neighbours, a multiple of four: never the end of one and the start of another.
+    let words = philox(vec4(start / params.span / 4u, params.stream, params.tag), params.seed);
+    for (var lane = 0u; lane < 4u; lane++) {
+        let i = start + lane;
+        if i >= params.count {
+            return;
         }
-        if words[unit % 4u] >> 8u < params.below {
+        if words[i / params.span % 4u] >> 8u < params.below {
             y[i] = params.scale * x[i] + params.shift;
         } else {
             y[i] = params.dropped;

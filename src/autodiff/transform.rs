@@ -40,6 +40,42 @@ impl Gradients {
         self.0.is_empty()
     }
 
+    /// Adds the gradients of another loss of the same variables: those of one large batch are the sum over its
+    /// parts, if each part's loss is its share of the whole. Variables that only one knows keep what they have.
+    ///
+    /// ```
+    /// use gradus::{Device, Tensor, autodiff::Gradients};
+    /// # fn main() -> gradus::Result<()> {
+    /// let x = Tensor::from_slice(&Device::cpu(), &[1.0f32, 2.0], [2])?.variable()?;
+    /// let mut sum = Gradients::default();
+    /// for part in 0..3 {
+    ///     let loss = x.square()?.sum(&[], false)?.mul_scalar(f64::from(part) / 3.0)?;
+    ///     sum.add(loss.backward()?)?;
+    /// }
+    /// assert_eq!(sum.get(&x)?.to_vec::<f32>()?, [2.0, 4.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Errors: whatever the device reports.
+    pub fn add(&mut self, other: Gradients) -> Result<()> {
+        for (key, gradient) in other.0 {
+            let mut place = self.0.remove(&key);
+            accumulate(&mut place, gradient)?;
+            if let Some(sum) = place {
+                // A sum that stayed pending would carry all its parts along.
+                sum.view()?;
+                self.0.insert(key, sum);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every gradient times a number.
+    pub fn scaled(self, factor: f64) -> Result<Gradients> {
+        self.map_all(|gradient| gradient.mul_scalar(factor))
+    }
+
     /// Changes every gradient.
     pub(crate) fn map_all(self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Gradients> {
         let changed: Result<HashMap<_, _>> = self.0.into_iter().map(|(k, g)| Ok((k, f(&g)?))).collect();

@@ -129,6 +129,12 @@ impl Params {
         self.path.is_empty() || rest.is_some_and(|rest| rest.starts_with('.'))
     }
 
+    /// A path that lies under this handle's, as seen from there.
+    pub(crate) fn relative<'a>(&self, path: &'a str) -> &'a str {
+        let rest = path.strip_prefix(self.path.as_str()).unwrap_or(path);
+        rest.strip_prefix('.').unwrap_or(rest)
+    }
+
     /// The parameters that are trained.
     pub fn trainable(&self) -> Vec<Parameter> {
         self.all().into_iter().filter(Parameter::is_trainable).collect()

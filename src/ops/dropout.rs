@@ -242,6 +242,11 @@ pub(super) fn rooms() -> Vec<Room> {
             cases.push(halved(&[3, 66_000], Input::whole([3, 66_000])).value_only());
             cases.push(case("all but one in four", whole(&[40, 33]), 0.75));
         }
+        // Where the first word itself is the threshold, its element is dropped.
+        let [low, high] = halves(STREAM.stream);
+        let word = philox4x32_10([0, low, high, TAG], halves(STREAM.seed))[0] >> 8;
+        let edge = 1.0 - f64::from(word) / f64::from(1 << 24);
+        cases.push(case("at the edge", Input::uniform([6, 5], 1.0, 2.0), edge));
         cases.push(case("transposed", Input::any([6, 5]).transposed(), 0.4));
         cases.push(case("stride 2", Input::any([6, 5]).strided(), 0.4));
         cases.push(case("stride 0", Input::any([6, 5]).repeated(), 0.4));

@@ -41,7 +41,7 @@ fn check_integers(op: &'static str, indices: &Meta) -> Result<()> {
 /// The indices, known to lie in 0..`limit`, outside the graph of derivatives.
 ///
 /// Errors: [`Error::DType`] unless they are i32, [`Error::Index`] naming the first that does not.
-pub(super) fn in_range(op: &'static str, indices: &Tensor, limit: usize) -> Result<Tensor> {
+pub(in crate::ops) fn in_range(op: &'static str, indices: &Tensor, limit: usize) -> Result<Tensor> {
     let meta = indices.meta();
     check_integers(op, &meta)?;
     let fits = |index: i32| usize::try_from(index).is_ok_and(|i| i < limit);

@@ -27,7 +27,7 @@ pub use attention::Attention;
 pub use batch_norm::BatchNormOutput;
 pub use conv::{Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvOptions};
 pub use index::Scatter;
-pub use loss::Reduction;
+pub use loss::{ClassLoss, CtcLoss, Reduction};
 pub use pool::{Pool, Pool1d, Pool2d, Pool3d};
 pub use random::Stream;
 pub use recurrent::{Cell, RecurrentOutput, RecurrentWeights, Sequence};

@@ -1,24 +1,43 @@
 //! Adam, and Adam with decoupled weight decay.
 
-use super::slots::{self, Slots};
-use super::{Optimizer, State};
-use crate::autodiff::{At, Gradients};
+use super::slots::{self, Rule, Slots, StateOf, Turn};
+use crate::autodiff::At;
 use crate::cpu::Array;
 use crate::error::{Error, Result};
 use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::nn::Params;
 use crate::op::{Data, GpuView, Inputs, Meta, Op};
 use crate::real::Real;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 static ADAM: Shader = shader!("optim/adam.wgsl");
 
+/// What tells Adam from AdamW, and each from another of its kind.
 #[derive(Clone, Copy)]
-struct Options {
+pub(super) struct AdamRule {
+    kind: &'static str,
+    decoupled: bool,
     beta1: f64,
     beta2: f64,
     eps: f64,
-    weight_decay: f64,
+}
+
+impl AdamRule {
+    /// AdamW as Muon uses it for what is no matrix.
+    pub(super) fn vectors() -> Self {
+        AdamRule { kind: "muon", decoupled: true, beta1: 0.9, beta2: 0.95, eps: 1e-8 }
+    }
+}
+
+impl Rule for AdamRule {
+    fn state(&self, shape: &Shape) -> Vec<StateOf> {
+        vec![("m", *shape), ("v", *shape)]
+    }
+
+    fn update(&self, turn: Turn, p: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Result<Tensor> {
+        slots::apply(AdamStep::new(*self, turn), p, g, state)
+    }
 }
 
 macro_rules! adam {
@@ -26,7 +45,7 @@ macro_rules! adam {
         $(#[$doc])*
         pub struct $name {
             slots: Slots,
-            options: Options,
+            rule: AdamRule,
         }
 
         impl $name {
@@ -34,55 +53,27 @@ macro_rules! adam {
             ///
             /// Errors: [`Error::Argument`] if there are none, or for a rate that is negative or not finite.
             pub fn new(params: &Params, lr: f64) -> Result<Self> {
-                let slots = Slots::new($kind, &["m", "v"], params, lr)?;
-                let options = Options { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: $decay };
-                Ok($name { slots, options })
+                let mut slots = Slots::new($kind, params, lr)?;
+                slots.set_decay($decay)?;
+                let rule =
+                    AdamRule { kind: $kind, decoupled: $decoupled, beta1: 0.9, beta2: 0.999, eps: 1e-8 };
+                Ok($name { slots, rule })
             }
 
             /// How much of the averages of gradients and of their squares a step keeps, each in [0, 1).
             pub fn betas(mut self, beta1: f64, beta2: f64) -> Result<Self> {
-                self.options.beta1 = slots::share($kind, "beta1", beta1)?;
-                self.options.beta2 = slots::share($kind, "beta2", beta2)?;
+                self.rule.beta1 = slots::share($kind, "beta1", beta1)?;
+                self.rule.beta2 = slots::share($kind, "beta2", beta2)?;
                 Ok(self)
             }
 
             /// Added to the root of the second average; positive.
             pub fn eps(mut self, eps: f64) -> Result<Self> {
-                // f32 must see it, or 0/0 waits where a gradient is zero.
-                if !(eps >= f64::from(f32::MIN_POSITIVE) && eps.is_finite()) {
-                    return Err(Error::argument($kind, format!("eps {eps}"), "It is positive, 1e-8 for instance."));
-                }
-                self.options.eps = eps;
-                Ok(self)
-            }
-
-            /// The strength of the weight decay.
-            pub fn weight_decay(mut self, weight_decay: f64) -> Result<Self> {
-                self.options.weight_decay = slots::not_negative($kind, "weight decay", weight_decay)?;
+                self.rule.eps = slots::positive($kind, "eps", eps)?;
                 Ok(self)
             }
         }
-
-        impl Optimizer for $name {
-            fn step(&mut self, gradients: &Gradients) -> Result<()> {
-                let (lr, options) = (self.slots.lr, self.options);
-                self.slots.step(gradients, |t, p, g, state| {
-                    slots::apply(AdamStep::new($kind, options, lr, t, $decoupled), p, g, state)
-                })
-            }
-            fn lr(&self) -> f64 {
-                self.slots.lr
-            }
-            fn set_lr(&mut self, lr: f64) -> Result<()> {
-                self.slots.set_lr(lr)
-            }
-            fn state(&self) -> State {
-                self.slots.state()
-            }
-            fn restore(&mut self, state: &State) -> Result<()> {
-                self.slots.restore(state)
-            }
-        }
+        slots::optimizers!($name);
     )*};
 }
 adam! {
@@ -117,26 +108,30 @@ pub(super) struct AdamStep {
 }
 
 impl AdamStep {
-    fn new(kind: &'static str, options: Options, lr: f64, t: u64, decoupled: bool) -> Self {
-        let Options { beta1, beta2, eps, weight_decay } = options;
-        let unbiased = |beta: f64| 1.0 - beta.powf(t as f64);
+    fn new(rule: AdamRule, turn: Turn) -> Self {
+        let AdamRule { kind, decoupled, beta1, beta2, eps } = rule;
         AdamStep {
             kind,
-            coupled_decay: if decoupled { 0.0 } else { weight_decay },
-            shrink: if decoupled { 1.0 - lr * weight_decay } else { 1.0 },
+            coupled_decay: if decoupled { 0.0 } else { turn.decay },
+            shrink: if decoupled { 1.0 - turn.lr * turn.decay } else { 1.0 },
             beta1,
             beta2,
-            step_size: lr / unbiased(beta1),
-            root_scale: 1.0 / unbiased(beta2).sqrt(),
+            step_size: turn.lr / unbiased(beta1, turn.t),
+            root_scale: 1.0 / unbiased(beta2, turn.t).sqrt(),
             eps,
         }
     }
 
     /// A step for the cases.
-    pub(super) fn example(decoupled: bool, weight_decay: f64, t: u64) -> Self {
-        let options = Options { beta1: 0.9, beta2: 0.99, eps: 1e-6, weight_decay };
-        AdamStep::new("adam", options, 0.05, t, decoupled)
+    pub(super) fn example(decoupled: bool, decay: f64, t: u64) -> Self {
+        let rule = AdamRule { kind: "adam", decoupled, beta1: 0.9, beta2: 0.99, eps: 1e-6 };
+        AdamStep::new(rule, Turn { t, lr: 0.05, decay })
     }
+}
+
+/// What an average that started from zero has gathered of one after t steps: 1 − βᵗ.
+pub(super) fn unbiased(beta: f64, t: u64) -> f64 {
+    1.0 - beta.powf(t as f64)
 }
 
 #[repr(C)]

@@ -1,8 +1,12 @@
 //! The cases of the updates: what `verify` runs on every device.
 
 use super::adam::AdamStep;
+use super::large::{LambRule, MuonRule};
+use super::rules::{AdadeltaRule, AdagradRule, LionRule, RmsPropRule};
 use super::sgd::{SgdStep, plain};
+use super::slots::{Rule, Turn};
 use crate::op;
+use crate::shape::Shape;
 use crate::verify::{Case, Input, Room};
 
 /// Shapes around a workgroup's edge, one that verification folds, and one without elements.
@@ -45,7 +49,67 @@ pub(crate) fn rooms() -> Vec<Room> {
     sgd.push(wrong_shape("sgd", 3));
     adam.push(wrong_shape("adam", 4));
     let value_only = |cases: Vec<Case>| cases.into_iter().map(Case::value_only).collect();
-    vec![Room { op: "sgd", cases: value_only(sgd) }, Room { op: "adam", cases: value_only(adam) }]
+    let mut rooms = vec![Room { op: "sgd", cases: sgd }, Room { op: "adam", cases: adam }];
+    rooms.extend(formulas());
+    rooms.into_iter().map(|room| Room { cases: value_only(room.cases), ..room }).collect()
+}
+
+/// The optimisers whose updates are formulas: every output, at several shapes and options.
+fn formulas() -> Vec<Room> {
+    fn cases<R: Rule + Clone + Send + Sync + 'static>(
+        op: &'static str,
+        shapes: &[&'static [usize]],
+        rules: &[(&'static str, R)],
+    ) -> Room {
+        let mut cases = Vec::new();
+        for (shape, (detail, rule)) in shapes.iter().flat_map(|s| rules.iter().map(move |rule| (*s, rule))) {
+            let state = rule.state(&Shape::known(shape));
+            for output in 0..=state.len() {
+                for (t, decay) in [(1, 0.0), (30, 0.1)] {
+                    let what = if output == 0 { "p" } else { state[output - 1].0 };
+                    let detail = format!("{detail}, {what}, decay {decay}, {shape:?}");
+                    // Averages of squares are not negative, and not smaller than the square of the mean.
+                    let states = state.iter().map(|(name, shape)| match *name {
+                        "m" | "mean" | "velocity" => Input::uniform(shape, -0.5, 0.5),
+                        _ => Input::uniform(shape, 0.3, 2.0),
+                    });
+                    let inputs: Vec<Input> =
+                        [Input::any(shape), Input::any(shape)].into_iter().chain(states).collect();
+                    let rule = rule.clone();
+                    cases.push(Case::new(op, &detail, inputs, move |x| {
+                        let mut state = x[2..].to_vec();
+                        let next = rule.update(Turn { t, lr: 0.05, decay }, &x[0], &x[1], &mut state)?;
+                        Ok(if output == 0 { next } else { state.swap_remove(output - 1) })
+                    }));
+                }
+            }
+        }
+        Room { op, cases }
+    }
+    let plain = RmsPropRule { alpha: 0.9, eps: 1e-6, momentum: 0.0, centred: false };
+    let centred = RmsPropRule { centred: true, ..plain };
+    let shapes: [&[usize]; 3] = [&[1], &[7, 5], &[0]];
+    vec![
+        cases(
+            "rmsprop",
+            &shapes,
+            &[
+                ("plain", plain),
+                ("centred", centred),
+                ("momentum", RmsPropRule { momentum: 0.9, ..plain }),
+                ("both", RmsPropRule { momentum: 0.9, ..centred }),
+            ],
+        ),
+        cases("adagrad", &shapes, &[("", AdagradRule { lr_decay: 0.01, eps: 1e-6 })]),
+        cases("adadelta", &shapes, &[("", AdadeltaRule { rho: 0.9, eps: 1e-3 })]),
+        cases("lion", &shapes, &[("", LionRule { beta1: 0.9, beta2: 0.99 })]),
+        cases("lamb", &shapes, &[("", LambRule { beta1: 0.9, beta2: 0.99, eps: 1e-6 })]),
+        cases(
+            "muon",
+            &[&[1], &[5], &[3, 3], &[4, 2], &[2, 1, 3], &[0, 3], &[3, 0]],
+            &[("", MuonRule { momentum: 0.9, vector_lr: 0.5 })],
+        ),
+    ]
 }
 
 /// A gradient that is not shaped like its parameter.
@@ -86,7 +150,9 @@ mod tests {
                 for (i, (y, bound)) in y.iter().zip(&bounds).enumerate() {
                     let error = (f64::from(*y) - bound.value).abs();
                     assert!(error <= bound.error, "{}[{i}] on {device}: {y}, {bound:?}", case.id);
-                    assert!(bound.error < 1e-4, "{}[{i}]: the bound {bound:?} says nothing", case.id);
+                    // Five steps of an iteration with a slope of 3.4 widen Muon's.
+                    let limit = if case.id.starts_with("muon") { 1e-2 } else { 1e-4 };
+                    assert!(bound.error < limit, "{}[{i}]: the bound {bound:?} says nothing", case.id);
                 }
             }
         }

@@ -1,10 +1,13 @@
 //! Optimisers, learning rates over time, and gradient clipping.
 //!
 //! An [`Optimizer`] is made for the trained parameters that a [`Params`](crate::nn::Params) handle sees, and
-//! points each to its next value in [`step`](Optimizer::step). One kernel takes one parameter tensor
-//! through the whole update: the optimiser's own state is written in place, the parameter to a new buffer,
-//! because the graph of the loss usually still holds the old value. [`Schedule`] says what the learning
-//! rate is at a step; [`clip_grad_norm`] limits the gradients.
+//! points each to its next value in [`step`](Optimizer::step). For SGD and Adam one kernel takes one parameter
+//! tensor through the whole update: the optimiser's own state is written in place, the parameter to a new
+//! buffer, because the graph of the loss usually still holds the old value. The other optimisers are formulas,
+//! a kernel for each tensor of state. [`Schedule`] says what the learning rate is at a step, [`Plateau`] lowers
+//! it when a loss stops falling; [`clip_grad_norm`] limits the gradients, and
+//! [`Gradients::add`](crate::autodiff::Gradients::add) adds those of several batches; [`Ema`] averages the
+//! parameters.
 //!
 //! ```
 //! use gradus::nn::{Init, Params};
@@ -28,15 +31,24 @@
 mod adam;
 mod cases;
 mod clip;
+mod ema;
+mod large;
+mod plateau;
+mod rules;
 mod schedule;
 mod sgd;
 mod slots;
 
 pub use adam::{Adam, AdamW};
 pub(crate) use cases::rooms;
-pub use clip::clip_grad_norm;
+pub use clip::{GradNorm, clip_grad_norm, clip_grad_norm_by};
+pub use ema::Ema;
+pub use large::{Lamb, Muon};
+pub use plateau::{Goal, Plateau};
+pub use rules::{Adadelta, Adagrad, Lion, RmsProp};
 pub use schedule::Schedule;
 pub use sgd::Sgd;
+pub use slots::Group;
 
 use crate::autodiff::Gradients;
 use crate::error::Result;
@@ -75,7 +87,7 @@ pub trait Optimizer: Send {
 /// The state of an optimiser, under the paths of its parameters.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// The kind of optimiser: `sgd`, `adam`, `adamw`.
+    /// The kind of optimiser: `sgd`, `adam`, `adamw`, `rmsprop`, `adagrad`, `adadelta`, `lion`, `lamb`, `muon`.
     pub kind: String,
     /// The learning rate.
     pub lr: f64,

@@ -1,8 +1,7 @@
 //! Stochastic gradient descent, with momentum or without.
 
-use super::slots::{self, Slots};
-use super::{Optimizer, State};
-use crate::autodiff::{At, Gradients};
+use super::slots::{self, Rule, Slots, StateOf, Turn};
+use crate::autodiff::At;
 use crate::cpu::Array;
 use crate::error::{Error, Result};
 use crate::formula::Formula;
@@ -10,6 +9,7 @@ use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::nn::Params;
 use crate::op::{Data, GpuView, Inputs, Meta, Op};
 use crate::real::Real;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 static SGD: Shader = shader!("optim/sgd.wgsl");
@@ -22,9 +22,13 @@ static SGD: Shader = shader!("optim/sgd.wgsl");
 /// deep learning", in PyTorch's form: v is not yet scaled by the learning rate, and dampening is 0.
 pub struct Sgd {
     slots: Slots,
+    rule: SgdRule,
+}
+
+#[derive(Clone, Copy)]
+struct SgdRule {
     momentum: f64,
     nesterov: bool,
-    weight_decay: f64,
 }
 
 impl Sgd {
@@ -32,53 +36,36 @@ impl Sgd {
     ///
     /// Errors: [`Error::Argument`] if there are none, or for a rate that is negative or not finite.
     pub fn new(params: &Params, lr: f64) -> Result<Self> {
-        let slots = Slots::new("sgd", &[], params, lr)?;
-        Ok(Sgd { slots, momentum: 0.0, nesterov: false, weight_decay: 0.0 })
+        let rule = SgdRule { momentum: 0.0, nesterov: false };
+        Ok(Sgd { slots: Slots::new("sgd", params, lr)?, rule })
     }
 
     /// How much of the velocity a step keeps, in [0, 1).
     pub fn momentum(mut self, momentum: f64) -> Result<Self> {
-        self.momentum = slots::share("sgd", "momentum", momentum)?;
-        self.slots.set_names(if momentum > 0.0 { &["velocity"] } else { &[] });
+        self.rule.momentum = slots::share("sgd", "momentum", momentum)?;
         Ok(self)
     }
 
     /// Momentum that looks ahead.
     pub fn nesterov(mut self, momentum: f64) -> Result<Self> {
-        self.nesterov = true;
+        self.rule.nesterov = true;
         self.momentum(momentum)
     }
-
-    /// The strength of the weight decay.
-    pub fn weight_decay(mut self, weight_decay: f64) -> Result<Self> {
-        self.weight_decay = slots::not_negative("sgd", "weight decay", weight_decay)?;
-        Ok(self)
-    }
 }
+slots::optimizers!(Sgd);
 
-impl Optimizer for Sgd {
-    fn step(&mut self, gradients: &Gradients) -> Result<()> {
-        let Sgd { momentum, nesterov, weight_decay, .. } = *self;
-        let lr = self.slots.lr;
-        self.slots.step(gradients, |_, p, g, state| {
-            if state.is_empty() {
-                plain(lr, weight_decay, p, g)
-            } else {
-                slots::apply(SgdStep { lr, momentum, nesterov, weight_decay }, p, g, state)
-            }
-        })
+impl Rule for SgdRule {
+    fn state(&self, shape: &Shape) -> Vec<StateOf> {
+        if self.momentum > 0.0 { vec![("velocity", *shape)] } else { vec![] }
     }
-    fn lr(&self) -> f64 {
-        self.slots.lr
-    }
-    fn set_lr(&mut self, lr: f64) -> Result<()> {
-        self.slots.set_lr(lr)
-    }
-    fn state(&self) -> State {
-        self.slots.state()
-    }
-    fn restore(&mut self, state: &State) -> Result<()> {
-        self.slots.restore(state)
+
+    fn update(&self, turn: Turn, p: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Result<Tensor> {
+        let SgdRule { momentum, nesterov } = *self;
+        let Turn { lr, decay, .. } = turn;
+        if state.is_empty() {
+            return plain(lr, decay, p, g);
+        }
+        slots::apply(SgdStep { lr, momentum, nesterov, weight_decay: decay }, p, g, state)
     }
 }
 

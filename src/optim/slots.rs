@@ -7,32 +7,75 @@ use crate::formula::Formula;
 use crate::gpu::{Gpu, pointwise};
 use crate::nn::{Parameter, Params};
 use crate::op::{self, GpuView, Meta, Op};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What is particular to the parameters of a group: see `group` of each optimiser.
+///
+/// ```
+/// use gradus::optim::Group;
+/// let slower = Group { lr: 0.1, weight_decay: Some(0.0) };
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Group {
+    /// The learning rate, relative to the optimiser's, so that a schedule moves both.
+    pub lr: f64,
+    /// The weight decay; `None` for the optimiser's.
+    pub weight_decay: Option<f64>,
+}
+
+impl Default for Group {
+    /// As the optimiser's other parameters.
+    fn default() -> Self {
+        Group { lr: 1.0, weight_decay: None }
+    }
+}
+
+/// What an update knows of the step it takes, for one parameter.
+#[derive(Clone, Copy)]
+pub(super) struct Turn {
+    /// The number of the parameter's step, from one on.
+    pub t: u64,
+    pub lr: f64,
+    pub decay: f64,
+}
+
+/// Name and shape of a tensor of state.
+pub(super) type StateOf = (&'static str, Shape);
+
+/// What tells one optimiser from another.
+pub(super) trait Rule {
+    /// The state of a parameter of this shape, which starts as zeros.
+    fn state(&self, shape: &Shape) -> Vec<StateOf>;
+
+    /// Changes the state of a parameter and returns the parameter's next value.
+    fn update(&self, turn: Turn, p: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Result<Tensor>;
+}
+
 /// The parameters of an optimiser.
 pub(super) struct Slots {
     kind: &'static str,
-    /// The names of the tensors of a parameter's state.
-    names: &'static [&'static str],
     slots: Vec<Slot>,
     pub lr: f64,
+    decay: f64,
 }
 
 struct Slot {
     parameter: Parameter,
+    group: Group,
     steps: u64,
     /// Empty until the first step.
     state: Vec<Tensor>,
 }
 
 impl Slots {
-    pub fn new(kind: &'static str, names: &'static [&'static str], params: &Params, lr: f64) -> Result<Self> {
+    pub fn new(kind: &'static str, params: &Params, lr: f64) -> Result<Self> {
         let slots: Vec<Slot> = params
             .trainable()
             .into_iter()
-            .map(|parameter| Slot { parameter, steps: 0, state: vec![] })
+            .map(|parameter| Slot { parameter, group: Group::default(), steps: 0, state: vec![] })
             .collect();
         if slots.is_empty() {
             return Err(Error::argument(
@@ -41,15 +84,32 @@ impl Slots {
                 "Build the layers before the optimiser, under the same Params.",
             ));
         }
-        let mut made = Slots { kind, names, slots, lr: 0.0 };
+        let mut made = Slots { kind, slots, lr: 0.0, decay: 0.0 };
         made.set_lr(lr)?;
         Ok(made)
     }
 
-    /// Changes which tensors the state has; before the first step.
-    pub fn set_names(&mut self, names: &'static [&'static str]) {
-        self.names = names;
-        self.slots.iter_mut().for_each(|slot| slot.state.clear());
+    pub fn set_decay(&mut self, decay: f64) -> Result<()> {
+        self.decay = not_negative(self.kind, "weight decay", decay)?;
+        Ok(())
+    }
+
+    /// Puts the parameters whose path `belongs` into a group.
+    pub fn group(&mut self, belongs: impl Fn(&str) -> bool, group: Group) -> Result<()> {
+        not_negative(self.kind, "relative learning rate", group.lr)?;
+        not_negative(self.kind, "weight decay", group.weight_decay.unwrap_or(0.0))?;
+        let mut found = false;
+        for slot in self.slots.iter_mut().filter(|slot| belongs(slot.parameter.path())) {
+            (slot.group, found) = (group, true);
+        }
+        if found {
+            return Ok(());
+        }
+        Err(Error::argument(
+            self.kind,
+            "a group without parameters",
+            "Its condition holds for no path: print the Params to see which there are.",
+        ))
     }
 
     pub fn set_lr(&mut self, lr: f64) -> Result<()> {
@@ -57,13 +117,9 @@ impl Slots {
         Ok(())
     }
 
-    /// Steps each parameter that has a gradient: `update` gets the number of its step from one on, its
-    /// value, its gradient and its state, changes the state and returns the next value.
-    pub fn step(
-        &mut self,
-        gradients: &Gradients,
-        update: impl Fn(u64, &Tensor, &Tensor, &mut [Tensor]) -> Result<Tensor>,
-    ) -> Result<()> {
+    /// Steps each parameter that has a gradient.
+    pub fn step(&mut self, rule: &impl Rule, gradients: &Gradients) -> Result<()> {
+        let (lr, decay) = (self.lr, self.decay);
         let found: Vec<(&mut Slot, Tensor, &Tensor)> = self
             .slots
             .iter_mut()
@@ -83,29 +139,34 @@ impl Slots {
         }
         for (slot, value, gradient) in found {
             if slot.state.is_empty() {
-                slot.state = self.names.iter().map(|_| value.full_like(0.0)).collect::<Result<_>>()?;
+                let state = rule.state(value.shape()).into_iter();
+                slot.state = state.map(|(_, shape)| value.like(shape, 0.0)).collect::<Result<_>>()?;
             }
-            let next = update(slot.steps + 1, &value, gradient, &mut slot.state)?;
+            let Group { lr: share, weight_decay } = slot.group;
+            let turn = Turn { t: slot.steps + 1, lr: lr * share, decay: weight_decay.unwrap_or(decay) };
+            let next = rule.update(turn, &value, &gradient.detach(), &mut slot.state)?;
             slot.parameter.set(&next)?;
+            // State that stayed pending would carry its whole history along.
+            slot.state.iter().try_for_each(|tensor| tensor.view().map(drop))?;
             slot.steps += 1;
         }
         Ok(())
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self, rule: &impl Rule) -> State {
         let mut state =
             State { kind: self.kind.into(), lr: self.lr, steps: BTreeMap::new(), tensors: BTreeMap::new() };
         for slot in self.slots.iter().filter(|slot| slot.steps > 0) {
             let path = slot.parameter.path();
             state.steps.insert(path.into(), slot.steps);
-            for (name, tensor) in self.names.iter().zip(&slot.state) {
+            for ((name, _), tensor) in rule.state(&slot.parameter.shape()).iter().zip(&slot.state) {
                 state.tensors.insert(format!("{path}.{name}"), tensor.clone());
             }
         }
         state
     }
 
-    pub fn restore(&mut self, state: &State) -> Result<()> {
+    pub fn restore(&mut self, rule: &impl Rule, state: &State) -> Result<()> {
         let wrong = |given: String, remedy: &str| Err(Error::format(self.kind, given, remedy));
         if state.kind != self.kind {
             return wrong(
@@ -122,8 +183,8 @@ impl Slots {
                 restored.push((0, vec![]));
                 continue;
             };
-            let mut tensors = Vec::with_capacity(self.names.len());
-            for name in self.names {
+            let mut tensors = Vec::new();
+            for (name, shape) in rule.state(&slot.parameter.shape()) {
                 let Some(tensor) = state.tensors.get(&format!("{path}.{name}")) else {
                     return wrong(
                         format!("`{path}.{name}` is missing"),
@@ -131,7 +192,7 @@ impl Slots {
                     );
                 };
                 let (given, meta) = (tensor.meta(), slot.parameter.meta());
-                if (given.shape, given.dtype) != (meta.shape, meta.dtype) {
+                if (given.shape, given.dtype) != (shape, meta.dtype) {
                     return wrong(
                         format!("`{path}.{name}` is {given}, the parameter is {meta}"),
                         "Continue with the model that was saved.",
@@ -176,6 +237,64 @@ pub(super) fn share(op: &'static str, what: &str, value: f64) -> Result<f64> {
     }
     Err(Error::argument(op, format!("{what} {value}"), "It lies in [0, 1)."))
 }
+
+/// An option that is added where zero would divide.
+pub(super) fn positive(op: &'static str, what: &str, value: f64) -> Result<f64> {
+    // f32 must see it, or 0/0 waits where a gradient is zero.
+    if value >= f64::from(f32::MIN_POSITIVE) && value.is_finite() {
+        return Ok(value);
+    }
+    Err(Error::argument(op, format!("{what} {value}"), "It is positive, 1e-8 for instance."))
+}
+
+/// What every optimiser is beside its options: a struct of `slots` and `rule`.
+macro_rules! optimizers {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// The strength of the weight decay.
+            ///
+            /// Errors: [`Error::Argument`](crate::Error::Argument) if it is negative or not finite.
+            pub fn weight_decay(mut self, weight_decay: f64) -> Result<Self> {
+                self.slots.set_decay(weight_decay)?;
+                Ok(self)
+            }
+
+            /// Puts the parameters for whose path `belongs` holds into a group with a learning rate or weight
+            /// decay of its own: `|path| path.starts_with("head.")`, or `|path| path.ends_with(".bias")`. The
+            /// last group that a parameter belongs to counts.
+            ///
+            /// Errors: [`Error::Argument`](crate::Error::Argument) if no parameter belongs to it, or for values
+            /// that are negative or not finite.
+            pub fn group(
+                mut self,
+                belongs: impl Fn(&str) -> bool,
+                group: $crate::optim::Group,
+            ) -> Result<Self> {
+                self.slots.group(belongs, group)?;
+                Ok(self)
+            }
+        }
+
+        impl $crate::optim::Optimizer for $name {
+            fn step(&mut self, gradients: &$crate::autodiff::Gradients) -> Result<()> {
+                self.slots.step(&self.rule, gradients)
+            }
+            fn lr(&self) -> f64 {
+                self.slots.lr
+            }
+            fn set_lr(&mut self, lr: f64) -> Result<()> {
+                self.slots.set_lr(lr)
+            }
+            fn state(&self) -> $crate::optim::State {
+                self.slots.state(&self.rule)
+            }
+            fn restore(&mut self, state: &$crate::optim::State) -> Result<()> {
+                self.slots.restore(&self.rule, state)
+            }
+        }
+    )*};
+}
+pub(super) use optimizers;
 
 /// Runs an update (p, g, state..) → (p, state..), the state in place where nobody else holds it.
 pub(super) fn apply<O: Op>(op: O, p: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Result<Tensor> {

@@ -1,6 +1,6 @@
 //! The golden cases as calls of gradus: from an operation's name to what computes it.
 
-use super::{Case, calls_conv, calls_index};
+use super::{Case, calls_conv, calls_index, calls_training};
 use gradus::nn::{BatchNorm, BatchNormOptions, Mode, Params};
 use gradus::ops::Reduction;
 use gradus::real::Bounded;
@@ -45,14 +45,7 @@ pub fn call(op: &str) -> Option<Call> {
         "batch_norm_eval" => {
             |case, t| t["x"].batch_norm_inference(&t["w"], &t["b"], &t["rm"], &t["rv"], case.number("eps"))
         }
-        "cross_entropy" => |case, t| {
-            let reduction = match case.options["reduction"].as_str() {
-                Some("mean") => Reduction::Mean,
-                Some("sum") => Reduction::Sum,
-                _ => Reduction::None,
-            };
-            t["x"].cross_entropy_with(&t["t"], reduction)
-        },
+        "cross_entropy" => |case, t| t["x"].cross_entropy_with(&t["t"], reduction(case)),
         "embedding" => |_, t| t["w"].embedding(&t["idx"]),
         "index_select" => |case, t| t["x"].index_select(axis(case), &t["idx"]),
         "cat" => |case, t| Tensor::concat(&t.values().collect::<Vec<_>>(), axis(case)),
@@ -88,9 +81,20 @@ pub fn call(op: &str) -> Option<Call> {
         "pow" => |case, t| t["x"].powf(case.number("exponent")),
         "sin" => |_, t| t["x"].sin(),
         "cos" => |_, t| t["x"].cos(),
-        _ => return calls_index::call(op).or_else(|| calls_conv::call(op)),
+        _ => {
+            let areas = [calls_index::call, calls_conv::call, calls_training::call];
+            return areas.iter().find_map(|area| area(op));
+        }
     };
     Some(call)
+}
+
+pub fn reduction(case: &Case) -> Reduction {
+    match case.options["reduction"].as_str() {
+        Some("mean") => Reduction::Mean,
+        Some("sum") => Reduction::Sum,
+        _ => Reduction::None,
+    }
 }
 
 fn axis(case: &Case) -> isize {

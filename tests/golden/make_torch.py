@@ -15,20 +15,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from recorder import Case, save, tensors
+from recorder import Case, direction_check, save, tensors
 
 CHECK = "--check" in sys.argv
-
-
-def direction_check(grad_of, x, v, hv, key):
-    """hv against the central difference of the gradient, Richardson-extrapolated."""
-    h = 1e-4 / max(1.0, v.detach().abs().max().item())
-    def diff(h):
-        return (grad_of(x.detach() + h * v) - grad_of(x.detach() - h * v)) / (2 * h)
-    fd = (4 * diff(h / 2) - diff(h)) / 3
-    err = (fd - hv).abs().max().item()
-    size = max(hv.abs().max().item(), grad_of(x.detach()).abs().max().item(), 1e-12)
-    assert err <= 1e-6 * size, (key, err, size)
 
 
 # ---------------------------------------------------------------- matmul

@@ -4,6 +4,7 @@
 pub mod calls;
 mod calls_conv;
 mod calls_index;
+mod calls_training;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
