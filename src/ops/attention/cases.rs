@@ -50,6 +50,10 @@ const fn square(t: usize) -> Sizes {
 
 const STREAM: Stream = Stream::new(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
 
+/// The products of its first block carry into their high words from their very lowest bits, and the upper 24 bits of
+/// its third word are 0x1198c2.
+const CARRY: Stream = Stream::new(7, 146);
+
 fn sizes() -> Vec<Case> {
     let all: [Sizes; 17] = [
         ([1, 1, 1, 1], [1, 1, 1]),
@@ -102,6 +106,9 @@ fn positions() -> Vec<Case> {
         plain("window beyond the keys", ([1, 1, 6, 2], [1, 3, 2]), near(0, 2)),
         plain("window behind the keys", ([1, 1, 3, 2], [1, 4, 2]), causal(20, Some(5))),
     ];
+    // A whole tile of 32, whose last key no block of four ends with.
+    cases.push(plain("40, causal, offset 1", square(40), causal(1, None)));
+    cases.push(plain("40, window 2, causal, offset 5", square(40), causal(5, Some(2))));
     // Tiles of 32 and of 128 whose first and last keys lie within.
     for (t, window) in [(33, 5), (70, 11), (131, 9), (140, 40)] {
         cases.push(plain(&format!("{t}, causal"), square(t), causal(0, None)));
@@ -134,6 +141,10 @@ fn masks() -> Vec<Case> {
             ..masked(x)
         }),
     ];
+    // On the verge of what is closed, and everywhere.
+    let [_, k, v] = <[Input; 3]>::try_from(operands(SMALL)).unwrap_or_else(|_| unreachable!("three"));
+    let verge = vec![Input::fixed([2, 2, 5, 3], &[0.0; 60]), k, v, Input::fixed([1], &[-3e38])];
+    cases.push(case("closed by the bias", verge, biased).value_only());
     let both = |x: &[Tensor]| Attention { bias: Some(x[1].clone()), ..masked(x) };
     let mask = Input::fixed_index([2, 1, 1, 7], &holes(2, 7));
     cases.push(case("mask and bias", with(SMALL, [mask, Input::any([2, 5, 7])]), both));
@@ -149,6 +160,12 @@ fn masks() -> Vec<Case> {
         with(([1, 1, 21, 2], [1, 20, 2]), [Input::any([21, 20])]),
         |x| Attention { causal: true, offset: 1, ..biased(x) },
     ));
+    for (detail, causal, window) in [("window 2", false, 2), ("causal, window 3", true, 3)] {
+        let sizes = ([1, 2, 6, 2], [1, 7, 2]);
+        cases.push(case(&format!("bias, {detail}"), with(sizes, [Input::any([2, 6, 7])]), move |x| {
+            Attention { causal, window: Some(window), offset: 1, ..biased(x) }
+        }));
+    }
     cases.push(case("bias transposed", with(SMALL, [Input::any([5, 7]).transposed()]), biased));
     cases
 }
@@ -172,6 +189,26 @@ fn options() -> Vec<Case> {
         case("dropout, bias", with(SMALL, [Input::any([2, 2, 5, 7])]), move |x| Attention {
             bias: Some(x[0].clone()),
             ..dropped(0.4)
+        }),
+        plain("dropout, 5 keys", ([1, 2, 3, 2], [2, 5, 2]), dropped(0.5)),
+        plain("dropout, 8 keys", ([1, 2, 3, 2], [2, 8, 2]), dropped(0.5)),
+        case("dropout, bias of 5 keys", with(([1, 2, 3, 2], [2, 5, 2]), [Input::any([2, 3, 5])]), move |x| {
+            Attention { bias: Some(x[0].clone()), ..dropped(0.5) }
+        }),
+        case("dropout, bias of 8 keys", with(([1, 2, 3, 2], [2, 8, 2]), [Input::any([2, 3, 8])]), move |x| {
+            Attention { bias: Some(x[0].clone()), ..dropped(0.5) }
+        }),
+        case("dropout, a carry", with(([1, 1, 1, 2], [1, 4, 2]), [Input::any([4])]), move |x| Attention {
+            bias: Some(x[0].clone()),
+            dropout: Some((0.5, CARRY)),
+            ..Attention::default()
+        }),
+        case("dropout, on the verge", with(([1, 1, 1, 2], [1, 4, 2]), [Input::any([4])]), move |x| {
+            Attention {
+                bias: Some(x[0].clone()),
+                dropout: Some((1.0 - f64::from(0x11_98c2) / f64::from(1 << 24), CARRY)),
+                ..Attention::default()
+            }
         }),
         plain("softcap", SMALL, capped(1.5)),
         case("softcap, bias", with(SMALL, [Input::any([5, 7])]), move |x| Attention {
