@@ -10,7 +10,7 @@ use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};
 use crate::tensor::{Storage, Tensor, View};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a rule knows of a tensor: everything but its values.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +37,12 @@ impl fmt::Display for Meta {
 }
 
 /// What a reference reads: dense arrays, real numbers or integers.
-pub struct Inputs<R>(Vec<Data<R>>);
+pub struct Inputs<R> {
+    arrays: Vec<Data<R>>,
+    /// What is given for an input that is not of the kind asked for; that it was asked for is an error.
+    none: (Array<R>, Array<i32>),
+    misread: OnceLock<String>,
+}
 
 /// An array of real numbers or of integers.
 pub enum Data<R> {
@@ -48,30 +53,47 @@ pub enum Data<R> {
 }
 
 impl<R: Real> Inputs<R> {
-    /// The `index`-th input, which the rule has found to be real.
+    fn new(arrays: Vec<Data<R>>) -> Self {
+        let shape = Shape::known(&[0]);
+        let none = (Array { shape, data: vec![] }, Array { shape, data: vec![] });
+        Inputs { arrays, none, misread: OnceLock::new() }
+    }
+
+    /// The `index`-th input, which the rule has found to be real. Of one that is not, it is nothing, and
+    /// the operation fails once the reference returns.
     pub fn real(&self, index: usize) -> &Array<R> {
-        match &self.0[index] {
-            Data::Real(array) => array,
-            Data::Int(_) => unreachable!("the rule admits real numbers here"),
+        match self.arrays.get(index) {
+            Some(Data::Real(array)) => array,
+            _ => self.miss(index, "real numbers", &self.none.0),
         }
     }
 
-    /// The `index`-th input, which the rule has found to be of integers.
+    /// The `index`-th input, which the rule has found to be of integers; otherwise as [`real`](Self::real).
     pub fn int(&self, index: usize) -> &Array<i32> {
-        match &self.0[index] {
-            Data::Int(array) => array,
-            Data::Real(_) => unreachable!("the rule admits integers here"),
+        match self.arrays.get(index) {
+            Some(Data::Int(array)) => array,
+            _ => self.miss(index, "integers", &self.none.1),
         }
+    }
+
+    fn miss<'a, T>(&self, index: usize, wanted: &str, none: &'a Array<T>) -> &'a Array<T> {
+        let found = match self.arrays.get(index) {
+            Some(Data::Real(_)) => "is of real numbers",
+            Some(Data::Int(_)) => "is of integers",
+            None => "does not exist",
+        };
+        self.misread.get_or_init(|| format!("its reference reads input {index} as {wanted}, which {found}"));
+        none
     }
 
     /// How many inputs there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.arrays.len()
     }
 
     /// Whether there is no input.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.arrays.is_empty()
     }
 }
 
@@ -120,6 +142,12 @@ pub trait Op: Send + Sync + 'static {
     /// Whether the kernels read any strides.
     fn strided(&self) -> bool {
         false
+    }
+
+    /// Which inputs, as bits, are of the [wide](DType::wide) type of the others: statistics that a forward
+    /// pass in f16 left in f32.
+    fn wide(&self) -> u32 {
+        0
     }
 
     /// Which inputs (bits of the first) and outputs (of the second) the gradient reads.
@@ -182,17 +210,17 @@ fn run<O: Op>(
     for input in inputs {
         device.check_same(name, input.device())?;
     }
-    check_one_float(name, inputs)?;
+    check_one_float(name, inputs, op.wide())?;
     let metas: Vec<Meta> = inputs.iter().map(|t| t.meta()).collect();
     let outputs = op.rule(&metas)?;
     let values = match &device.0 {
         Kind::Cpu => {
             let float = metas.iter().chain(&outputs).map(|m| m.dtype).find(|d| d.is_float());
             match float.unwrap_or(DType::F32) {
-                DType::F32 => on_cpu::<f32, O>(op, inputs, &outputs)?,
+                DType::F16 | DType::F32 => on_cpu::<f32, O>(op, inputs, &outputs)?,
                 DType::F64 => on_cpu::<f64, O>(op, inputs, &outputs)?,
-                DType::Bounded => on_cpu::<Bounded, O>(op, inputs, &outputs)?,
-                other => return Err(unsupported(name, other, device)),
+                DType::Bounded | DType::BoundedF16 => on_cpu::<Bounded, O>(op, inputs, &outputs)?,
+                DType::I32 => return Err(unsupported(name, DType::I32, device)),
             }
         }
         Kind::Gpu(gpu) => on_gpu(gpu, op, inputs, &outputs, over)?,
@@ -200,14 +228,18 @@ fn run<O: Op>(
     Ok(outputs.iter().zip(values).map(|(meta, view)| Tensor::ready(device, *meta, view)).collect())
 }
 
-/// All floating-point inputs must have one type: the library never converts behind the caller's back.
-fn check_one_float(op: &'static str, inputs: &[&Tensor]) -> Result<()> {
-    let mut floats = inputs.iter().map(|t| t.dtype()).filter(|d| d.is_float());
-    let first = floats.next();
-    match floats.find(|&d| Some(d) != first) {
-        Some(other) => Err(Error::dtype(
+/// All floating-point inputs must have one type, those of `wide` the one that computes for it: the library
+/// never converts behind the caller's back.
+fn check_one_float(op: &'static str, inputs: &[&Tensor], wide: u32) -> Result<()> {
+    let floats = || inputs.iter().enumerate().filter(|(_, t)| t.dtype().is_float());
+    let Some(first) = floats().find(|(k, _)| wide >> k & 1 == 0).map(|(_, t)| t.dtype()) else {
+        return Ok(());
+    };
+    let wanted = |k: usize| if wide >> k & 1 == 1 { first.wide() } else { first };
+    match floats().find(|(k, t)| t.dtype() != wanted(*k)) {
+        Some((_, other)) => Err(Error::dtype(
             op,
-            format!("{} meets {other}", first.map_or(String::new(), |d| d.to_string())),
+            format!("{first} meets {}", other.dtype()),
             "Convert one of them with to_dtype.",
         )),
         None => Ok(()),
@@ -219,7 +251,7 @@ pub(crate) fn unsupported(op: &'static str, dtype: DType, device: &Device) -> Er
     Error::dtype(
         op,
         format!("{dtype} on {device}"),
-        "A GPU computes in f32 and i32, the CPU device in f64 as well: convert with to_dtype.",
+        "A GPU computes in f32, f16 and i32, the CPU device in f64 as well: convert with to_dtype.",
     )
 }
 
@@ -234,26 +266,66 @@ fn on_cpu<R: StoredReal, O: Op>(op: &O, inputs: &[&Tensor], outputs: &[Meta]) ->
                     Ok(Data::Int(Array { shape, data: cpu::gather(data, &view.layout) }))
                 }
                 Storage::Cpu(data) => {
-                    let data =
-                        R::unwrap(data).ok_or_else(|| unsupported(op.name(), t.dtype(), t.device()))?;
-                    Ok(Data::Real(Array { shape, data: cpu::gather(data, &view.layout) }))
+                    let data = R::load(data, &view.layout)
+                        .ok_or_else(|| unsupported(op.name(), t.dtype(), t.device()))?;
+                    Ok(Data::Real(Array { shape, data }))
                 }
                 Storage::Gpu(_) => Err(unsupported(op.name(), t.dtype(), t.device())),
             }
         })
         .collect();
-    let results = op.reference(&Inputs(arrays?), outputs);
+    let inputs = Inputs::new(arrays?);
+    let results = op.reference(&inputs, outputs);
+    check_reference(op.name(), &inputs, &results, outputs)?;
     Ok(results
         .into_iter()
         .zip(outputs)
         .map(|(result, meta)| {
             let data = match result {
-                Data::Real(array) => R::wrap(array.data),
+                Data::Real(array) => R::store(array.data, meta.dtype),
                 Data::Int(array) => i32::wrap(array.data),
             };
             View { storage: Storage::Cpu(data), layout: Layout::contiguous(meta.shape) }
         })
         .collect())
+}
+
+/// A reference that does not do what the rule says is a mistake of whoever wrote the operation, and no
+/// reason to panic.
+fn check_reference<R: Real>(
+    op: &'static str,
+    inputs: &Inputs<R>,
+    results: &[Data<R>],
+    outputs: &[Meta],
+) -> Result<()> {
+    let wrong = |given: String| {
+        Err(Error::validation(
+            op,
+            given,
+            "The operation's rule and its reference disagree: mend one of them.",
+        ))
+    };
+    if let Some(misread) = inputs.misread.get() {
+        return wrong(misread.clone());
+    }
+    if results.len() != outputs.len() {
+        return wrong(format!(
+            "its rule names {} outputs, its reference gives {}",
+            outputs.len(),
+            results.len()
+        ));
+    }
+    for (k, (result, meta)) in results.iter().zip(outputs).enumerate() {
+        let (count, float) = match result {
+            Data::Real(array) => (array.data.len(), true),
+            Data::Int(array) => (array.data.len(), false),
+        };
+        if count != meta.shape.count() || float != meta.dtype.is_float() {
+            let kind = if float { "real numbers" } else { "integers" };
+            return wrong(format!("output {k} is {meta} by its rule, {count} {kind} by its reference"));
+        }
+    }
+    Ok(())
 }
 
 fn on_gpu<O: Op>(
@@ -278,12 +350,9 @@ fn on_gpu<O: Op>(
         .iter()
         .enumerate()
         .map(|(o, meta)| {
-            if !matches!(meta.dtype, DType::F32 | DType::I32) {
-                return Err(Error::dtype(name, format!("{} on a GPU", meta.dtype), "Use f32 there."));
-            }
             let buffer = match over.get(o) {
                 Some(Some(given)) => given.clone(),
-                _ => gpu.buffer(name, 4 * meta.shape.count() as u64)?,
+                _ => gpu.elements(name, meta.dtype, meta.shape.count())?,
             };
             Ok(GpuView { buffer, layout: Layout::contiguous(meta.shape) })
         })

@@ -134,6 +134,17 @@ impl<'a> At<'a> {
         self.get(&self.node.outputs()[index], Some(edge))
     }
 
+    /// The value of an input that the rule itself holds, in its place in the graph.
+    pub(super) fn placed(&self, index: usize, value: &Tensor) -> Tensor {
+        let edge = if self.tracked { self.node.inputs[index].edge.clone() } else { None };
+        Tensor { value: value.value.clone(), edge }
+    }
+
+    /// Whether the derivative is itself to be differentiated.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.tracked
+    }
+
     /// Shape and type of an input.
     pub fn input_meta(&self, index: usize) -> Meta {
         self.node.inputs[index].meta

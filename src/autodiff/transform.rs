@@ -177,7 +177,7 @@ fn ancestors(root: Arc<Node>, oldest: u64) -> BTreeMap<u64, Arc<Node>> {
 }
 
 /// Walks forward from `xs`, whose tangents are `vs`, to `y`.
-fn forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor]) -> Result<Option<Tensor>> {
+pub(super) fn forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor]) -> Result<Option<Tensor>> {
     let mut tangents: HashMap<(u64, usize), Tensor> = HashMap::new();
     for (x, &v) in xs.iter().zip(vs) {
         tangents.extend(x.edge.as_ref().map(|edge| (edge.key(), v.clone())));
@@ -244,19 +244,25 @@ impl Tensor {
             ));
         }
         self.device().check_same("pull_back", dy.device())?;
-        let keys: Option<Vec<_>> = inputs.iter().map(|x| x.edge.as_ref().map(super::Edge::key)).collect();
-        let keys = keys.ok_or_else(|| {
-            Error::no_gradient("grad", "an input is not part of the graph", "Make it a variable first.")
-        })?;
-        if self.edge.is_none() {
-            return inputs.iter().map(|x| x.full_like(0.0)).collect();
-        }
-        let found = reverse(self, dy, &keys.iter().copied().collect(), true)?;
-        keys.iter()
-            .zip(inputs)
-            .map(|(k, x)| found.0.get(k).cloned().map_or_else(|| x.full_like(0.0), Ok))
-            .collect()
+        cotangents(self, dy, inputs, true)
     }
+}
+
+/// The cotangents of `inputs` for the cotangent `dy` of `y`; part of the graph if `tracked`.
+pub(super) fn cotangents(y: &Tensor, dy: &Tensor, inputs: &[&Tensor], tracked: bool) -> Result<Vec<Tensor>> {
+    let keys: Option<Vec<_>> = inputs.iter().map(|x| x.edge.as_ref().map(super::Edge::key)).collect();
+    let keys = keys.ok_or_else(|| {
+        Error::no_gradient("grad", "an input is not part of the graph", "Make it a variable first.")
+    })?;
+    // Without targets a walk would stop at every variable.
+    if y.edge.is_none() || inputs.is_empty() {
+        return inputs.iter().map(|x| x.full_like(0.0)).collect();
+    }
+    let found = reverse(y, dy, &keys.iter().copied().collect(), tracked)?;
+    keys.iter()
+        .zip(inputs)
+        .map(|(k, x)| found.0.get(k).cloned().map_or_else(|| x.full_like(0.0), Ok))
+        .collect()
 }
 
 /// The value of `f` at `xs` and the cotangents of `xs` for the cotangent `dy` of the value.

@@ -1,8 +1,9 @@
 //! The CPU device: its storage, and the arrays that references compute with.
 
-use crate::dtype::Element;
+use crate::dtype::{DType, Element};
 use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};
+use half::f16;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -46,6 +47,7 @@ impl<T: Copy + Send + Sync> Array<T> {
 /// A tensor's storage on the CPU device.
 #[derive(Clone, Debug)]
 pub(crate) enum CpuData {
+    F16(Arc<Vec<f16>>),
     F32(Arc<Vec<f32>>),
     F64(Arc<Vec<f64>>),
     Bounded(Arc<Vec<Bounded>>),
@@ -73,11 +75,48 @@ macro_rules! stored {
         }
     )*};
 }
-stored!(f32 => F32, f64 => F64, Bounded => Bounded, i32 => I32);
+stored!(f16 => F16, f32 => F32, f64 => F64, Bounded => Bounded, i32 => I32);
 
-/// A [`Real`] the CPU device stores.
-pub(crate) trait StoredReal: Real + Stored {}
-impl<R: Real + Stored> StoredReal for R {}
+/// A [`Real`] the CPU device computes with.
+pub(crate) trait StoredReal: Real + Stored {
+    /// The elements of a view, if this type computes with them: f32 reads f16 too.
+    fn load(data: &CpuData, layout: &Layout) -> Option<Vec<Self>> {
+        Self::unwrap(data).map(|data| gather(data, layout))
+    }
+
+    /// Results as storage of type `dtype`, rounded if that is narrower.
+    fn store(data: Vec<Self>, _dtype: DType) -> CpuData {
+        Self::wrap(data)
+    }
+}
+
+impl StoredReal for f32 {
+    fn load(data: &CpuData, layout: &Layout) -> Option<Vec<f32>> {
+        match data {
+            CpuData::F16(data) => Some(gather(data, layout).into_iter().map(f32::from).collect()),
+            CpuData::F32(data) => Some(gather(data, layout)),
+            _ => None,
+        }
+    }
+
+    fn store(data: Vec<f32>, dtype: DType) -> CpuData {
+        match dtype {
+            DType::F16 => f16::wrap(data.into_iter().map(f16::from_f32).collect()),
+            _ => f32::wrap(data),
+        }
+    }
+}
+
+impl StoredReal for f64 {}
+
+impl StoredReal for Bounded {
+    fn store(mut data: Vec<Bounded>, dtype: DType) -> CpuData {
+        if dtype == DType::BoundedF16 {
+            data.iter_mut().for_each(|x| *x = x.stored_as_f16());
+        }
+        Bounded::wrap(data)
+    }
+}
 
 /// The elements of a view, dense. Shares nothing: a reference owns what it reads.
 pub(crate) fn gather<T: Copy + Send + Sync>(data: &[T], layout: &Layout) -> Vec<T> {

@@ -2,20 +2,23 @@
 //! wgpu; operations see [`Gpu`], [`Buffer`] and [`Dispatch`].
 
 mod adapter;
+mod half;
 mod pointwise;
 mod pool;
 mod recorder;
 mod shader;
 
 pub use adapter::AdapterSummary;
-pub(crate) use pointwise::pointwise;
+pub(crate) use pointwise::{Operand, pointwise};
 pub use pool::{Buffer, PoolStats};
 pub use recorder::Dispatch;
 pub(crate) use recorder::Readback;
 pub(crate) use shader::shader;
 pub use shader::{Constants, Shader, Source, parse};
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
+use half::Kernel;
 use pool::Pool;
 use recorder::Recorder;
 use shader::Pipeline;
@@ -201,11 +204,32 @@ impl Gpu {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// A buffer for `bytes` bytes with unspecified contents.
+    /// A buffer for `bytes` bytes of 32-bit words with unspecified contents.
     ///
     /// Errors: [`Error::OutOfMemory`] if it exceeds the device's limits or memory.
     pub fn buffer(&self, op: &'static str, bytes: u64) -> Result<Arc<Buffer>> {
-        self.0.pool.take(op, bytes).map(Arc::new)
+        self.0.pool.take(op, bytes, false).map(Arc::new)
+    }
+
+    /// A buffer for `count` elements of a tensor, with unspecified contents.
+    ///
+    /// Errors: [`Error::DType`] for a type that the device does not store, f16 among them if it lacks the
+    /// feature; [`Error::OutOfMemory`].
+    pub fn elements(&self, op: &'static str, dtype: DType, count: usize) -> Result<Arc<Buffer>> {
+        let remedy = match dtype {
+            DType::F32 | DType::I32 => return self.buffer(op, 4 * count as u64),
+            DType::F16 if self.half() => return self.0.pool.take(op, 2 * count as u64, true).map(Arc::new),
+            DType::F16 => {
+                "Its shaders do not compute in f16 (no SHADER_F16): use f32 there, or the CPU device."
+            }
+            _ => "A GPU computes in f32, f16 and i32: convert with to_dtype, or use the CPU device.",
+        };
+        Err(Error::dtype(op, format!("{dtype} on {}", self.0.summary.name), remedy))
+    }
+
+    /// Whether tensors may be of f16.
+    pub fn half(&self) -> bool {
+        self.0.device.features().contains(wgpu::Features::SHADER_F16)
     }
 
     /// Whether nothing was written behind the end of a buffer, in guard mode.
@@ -275,13 +299,13 @@ impl Gpu {
     }
 
     /// Notes a launch, with the kernel's text, if somebody keeps a record.
-    fn note_launch(&self, source: &Source, params: &[u8], groups: [u32; 3]) -> Result<()> {
+    fn note_launch(&self, kernel: &Kernel, params: &[u8], groups: [u32; 3]) -> Result<()> {
         if let Some(record) = &mut *self.0.launched.lock().unwrap_or_else(PoisonError::into_inner) {
-            let key = source.key();
+            let key = kernel.key();
             let mut hasher = DefaultHasher::new();
             (record.digest, &key, params, groups).hash(&mut hasher);
             record.digest = hasher.finish();
-            record.texts.insert(key, source.text()?);
+            record.texts.insert(key, kernel.text()?);
         }
         Ok(())
     }
@@ -290,12 +314,12 @@ impl Gpu {
         self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pipeline(&self, source: &Source) -> Result<Arc<Pipeline>> {
-        let key = source.key();
+    fn pipeline(&self, kernel: &Kernel) -> Result<Arc<Pipeline>> {
+        let (key, source) = (kernel.key(), &kernel.source);
         if let Some(found) = self.pipelines().get(&key) {
             return Ok(found.clone());
         }
-        let (mut module, _) = parse(source.label(), &source.text()?)?;
+        let (mut module, _) = parse(source.label(), &kernel.text()?)?;
         let rewrite = self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(rewrite) = rewrite {
             module = rewrite(source, module);

@@ -46,6 +46,7 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     let slots = emitted.scalars.len().div_ceil(4).max(1);
     words.resize(4 + 8 * (2 + VIEWS) + 4 * slots, 0);
 
+    // f16 too is f32 here: it is a matter of the buffer.
     let wgsl = |dtype| if dtype == DType::I32 { "i32" } else { "f32" };
     let mut text = String::new();
     if emitted.special {

@@ -47,6 +47,8 @@ pub struct Buffer {
     class: u64,
     /// The bytes that hold data.
     bytes: u64,
+    /// Whether the elements are of 16 bits.
+    half: bool,
     /// What it was filled with, in guard mode.
     poison: u32,
     /// The serial number of the last recording that uses the buffer.
@@ -82,7 +84,7 @@ impl Pool {
 
     /// A buffer for `bytes` bytes. Its contents are unspecified; in guard mode they are poison, and
     /// [`Buffer::guard_intact`] tells whether anything was written behind the end.
-    pub fn take(self: &Arc<Self>, op: &'static str, bytes: u64) -> Result<Buffer> {
+    pub fn take(self: &Arc<Self>, op: &'static str, bytes: u64, half: bool) -> Result<Buffer> {
         let bytes = bytes.max(4).next_multiple_of(4);
         if bytes > self.max_bytes {
             return Err(Error::out_of_memory(
@@ -107,6 +109,7 @@ impl Pool {
             raw: Some(raw),
             class,
             bytes,
+            half,
             poison,
             last_use: AtomicU64::new(last_use),
             pool: self.clone(),
@@ -152,6 +155,11 @@ impl Buffer {
         self.bytes
     }
 
+    /// Whether the elements are f16: kernels read them as f32 and round what they store.
+    pub fn is_half(&self) -> bool {
+        self.half
+    }
+
     /// The bytes a kernel is given: the data, and in guard mode the poison behind it.
     pub(crate) fn bound(&self) -> u64 {
         if self.pool.guard { self.class } else { self.bytes }
@@ -178,7 +186,7 @@ impl Drop for Buffer {
         if let Some(watched) = &mut shelf.watched {
             let (class, bytes, poison, pool) = (self.class, self.bytes, self.poison, self.pool.clone());
             let last_use = AtomicU64::new(self.last_use());
-            watched.push(Buffer { raw: Some(raw), class, bytes, poison, last_use, pool });
+            watched.push(Buffer { raw: Some(raw), class, bytes, half: self.half, poison, last_use, pool });
             return;
         }
         shelf.stats.live -= self.class;

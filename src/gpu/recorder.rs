@@ -1,6 +1,7 @@
 //! Dispatches go into an open command encoder; it is submitted when somebody reads, or when enough has
 //! gathered.
 
+use super::half::Kernel;
 use super::pool::Buffer;
 use super::shader::Source;
 use super::{Gpu, Inner};
@@ -112,8 +113,9 @@ impl Gpu {
         if groups.contains(&0) {
             return Ok(());
         }
-        self.note_launch(&source, params, groups)?;
-        let pipeline = self.pipeline(&source)?;
+        let kernel = Kernel::of(source, buffers);
+        self.note_launch(&kernel, params, groups)?;
+        let pipeline = self.pipeline(&kernel)?;
         let (limits, expected) = (&self.0.limits, &pipeline.reflection);
         let padded = params.len().next_multiple_of(16) as u32;
         if buffers.len() != expected.writable.len()
@@ -200,8 +202,14 @@ impl Gpu {
         if buffer.last_use() == recorder.serial {
             recorder.submit(&self.0, None);
         }
-        let whole = bytes.len() / 4 * 4;
-        self.0.queue.write_buffer(buffer.raw(), 0, &bytes[..whole]);
+        let (whole, rest) = bytes.split_at(bytes.len() / 4 * 4);
+        self.0.queue.write_buffer(buffer.raw(), 0, whole);
+        if !rest.is_empty() {
+            // Copies are of whole words: an odd f16 is written with a zero behind it.
+            let mut word = [0; 4];
+            word[..rest.len()].copy_from_slice(rest);
+            self.0.queue.write_buffer(buffer.raw(), whole.len() as u64, &word);
+        }
     }
 
     /// Hands all recorded work to the device without waiting for it.

@@ -1,7 +1,7 @@
 //! From a WGSL file to a pipeline: specialise, parse, validate, reflect, compile.
 //!
 //! A shader file is valid WGSL as it stands. Specialising it replaces the values of top-level `const`s,
-//! and nothing else. By convention binding 0 is a uniform `params` struct, and the storage buffers follow
+//! and for f16 the types of buffers (see [`half`](super::half)), and nothing else. By convention binding 0 is a uniform `params` struct, and the storage buffers follow
 //! from binding 1 in the order in which a dispatch lists them.
 
 use crate::error::{Error, Result};
@@ -30,7 +30,7 @@ pub(crate) use shader;
 /// New values for a shader's top-level constants, by name.
 pub type Constants<'a> = &'a [(&'static str, u32)];
 
-/// What a pipeline is made from.
+/// What a kernel is made from.
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
     /// A file, with new values for some of its constants.

@@ -5,6 +5,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::{Host, Tensor};
+use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -82,12 +83,17 @@ impl Entry {
             Ok(bytemuck::cast_slice(&tensor.to_vec::<T>()?).to_vec())
         }
         let (dtype, bytes) = match tensor.dtype() {
+            DType::F16 => (Dtype::F16, bytes::<f16>(tensor)?),
             DType::F32 => (Dtype::F32, bytes::<f32>(tensor)?),
             DType::F64 => (Dtype::F64, bytes::<f64>(tensor)?),
             DType::I32 => (Dtype::I32, bytes::<i32>(tensor)?),
             other => {
                 let given = format!("`{name}` is {other}");
-                return Err(Error::dtype(op, given, "Files hold f32, f64 and i32: convert with to_dtype."));
+                return Err(Error::dtype(
+                    op,
+                    given,
+                    "Files hold f16, f32, f64 and i32: convert with to_dtype.",
+                ));
             }
         };
         Ok(Entry { dtype, shape: tensor.shape().to_vec(), bytes })
@@ -144,6 +150,7 @@ impl Archive {
             bytemuck::pod_collect_to_vec(bytes)
         }
         match entry.dtype {
+            Dtype::F16 => Tensor::from_vec(device, values::<f16>(&entry.bytes), shape),
             Dtype::F32 => Tensor::from_vec(device, values::<f32>(&entry.bytes), shape),
             Dtype::F64 => Tensor::from_vec(device, values::<f64>(&entry.bytes), shape),
             Dtype::I32 => Tensor::from_vec(device, values::<i32>(&entry.bytes), shape),
@@ -155,6 +162,7 @@ impl Archive {
     pub fn matches(&self, name: &str, tensor: &Tensor) -> Result<()> {
         let Some(entry) = self.entries.get(name) else { return Ok(()) };
         let dtype = match entry.dtype {
+            Dtype::F16 => Some(DType::F16),
             Dtype::F32 => Some(DType::F32),
             Dtype::F64 => Some(DType::F64),
             Dtype::I32 => Some(DType::I32),

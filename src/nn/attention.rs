@@ -128,9 +128,9 @@ impl MultiHeadAttention {
             let given = format!("{} for {} features", x.describe(), self.features);
             return Err(Error::shape("multi_head_attention", given, "Give [batch, time, features]."));
         }
-        let weight = self.in_weight.get().slice(0, from, to)?.t()?;
+        let weight = self.in_weight.for_input(x)?.slice(0, from, to)?.t()?;
         match &self.in_bias {
-            Some(bias) => x.matmul_bias(&weight, &bias.get().slice(0, from, to)?),
+            Some(bias) => x.matmul_bias(&weight, &bias.for_input(x)?.slice(0, from, to)?),
             None => x.matmul(&weight),
         }
     }

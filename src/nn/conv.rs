@@ -61,10 +61,34 @@ macro_rules! convolutions {
                 Ok(Self { weight, bias, options })
             }
 
-            /// The convolution of x with the kernels, plus the bias.
+            /// The convolution of x with the kernels, plus the bias. For x of f16 the parameters are rounded
+            /// to f16.
             pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-                let bias = self.bias.as_ref().map(Parameter::get);
-                x.$method(&self.weight.get(), bias.as_ref(), self.options)
+                let weight = self.weight.for_input(x)?;
+                let bias = self.bias.as_ref().map(|bias| bias.for_input(x)).transpose()?;
+                if weight.rank() == $axes + 3 {
+                    return self.each_its_own(x, &weight, bias.as_ref());
+                }
+                x.$method(&weight, bias.as_ref(), self.options)
+            }
+
+            /// Inside [`Params::per_example_grad`] every example has kernels of its own: it becomes a group
+            /// of the channels of one image.
+            fn each_its_own(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+                let examples = weight.shape()[0];
+                if x.rank() != $axes + 2 || x.shape()[0] != examples {
+                    let given = format!("input {} with kernels for each of {examples} examples", x.describe());
+                    let remedy = "Give [N, C, ..], whose first axis counts the examples.";
+                    return Err(Error::shape(stringify!($method), given, remedy));
+                }
+                let joined = |t: &Tensor| {
+                    t.reshape([&[t.shape()[0] * t.shape()[1]], &t.shape()[2..]].concat())
+                };
+                let mut options = self.options;
+                options.groups *= examples;
+                let bias = bias.map(joined).transpose()?;
+                let y = joined(x)?.unsqueeze(0)?.$method(&joined(weight)?, bias.as_ref(), options)?;
+                y.reshape([&[examples, weight.shape()[1]], &y.shape()[2..]].concat())
             }
         }
 
@@ -135,10 +159,11 @@ macro_rules! transposed {
                 Ok(Self { weight, bias, options, output_padding })
             }
 
-            /// The transposed convolution of x with the kernels, plus the bias.
+            /// The transposed convolution of x with the kernels, plus the bias. For x of f16 the parameters
+            /// are rounded to f16.
             pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-                let bias = self.bias.as_ref().map(Parameter::get);
-                x.$method(&self.weight.get(), bias.as_ref(), self.options, self.output_padding)
+                let bias = self.bias.as_ref().map(|bias| bias.for_input(x)).transpose()?;
+                x.$method(&self.weight.for_input(x)?, bias.as_ref(), self.options, self.output_padding)
             }
         }
 

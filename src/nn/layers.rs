@@ -71,15 +71,44 @@ impl Linear {
         Ok(Linear { weight, bias })
     }
 
-    /// y = x·Wᵀ + b, in one kernel.
+    /// y = x·Wᵀ + b, in one kernel. For x of f16 the parameters are rounded to f16.
     ///
     /// Errors: [`Error::Shape`] if the last axis does not have `in` elements or there are fewer than two.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let weight = self.weight.get().t()?;
-        match &self.bias {
-            Some(bias) => x.matmul_bias(&weight, &bias.get()),
+        let weight = self.weight.for_input(x)?.t()?;
+        let bias = self.bias.as_ref().map(|bias| bias.for_input(x)).transpose()?;
+        if weight.rank() == 3 {
+            return each_its_own(x, &weight, bias.as_ref());
+        }
+        match &bias {
+            Some(bias) => x.matmul_bias(&weight, bias),
             None => x.matmul(&weight),
         }
+    }
+}
+
+/// y\[n\] = x\[n\]·Wᵀ\[n\] + b\[n\]: inside [`Params::per_example_grad`], where every example has a copy.
+fn each_its_own(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let mut dims = x.shape().to_vec();
+    if dims.first() != Some(&weight.shape()[0]) {
+        return Err(Error::shape(
+            "linear",
+            format!("input {} with a weight for each of {} examples", x.describe(), weight.shape()[0]),
+            "The first axis of the input counts the examples.",
+        ));
+    }
+    let (inputs, outputs) = (weight.shape()[1], weight.shape()[2]);
+    let rows: usize = dims[1..dims.len() - 1].iter().product();
+    let last = dims.len() - 1;
+    if last == 0 || dims[last] != inputs {
+        let given = format!("input {} for {inputs} features", x.describe());
+        return Err(Error::shape("linear", given, "Give [examples, .., in]."));
+    }
+    let y = x.reshape([dims[0], rows, inputs])?.matmul(weight)?;
+    dims[last] = outputs;
+    match bias {
+        Some(bias) => y.add(&bias.unsqueeze(1)?)?.reshape(dims),
+        None => y.reshape(dims),
     }
 }
 
@@ -156,11 +185,15 @@ impl BatchNorm {
     /// Errors: [`Error::Shape`] if x does not have the channels, or to learn from one value a channel,
     /// which has no variance.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (gamma, beta, eps) = (self.gamma.get(), self.beta.get(), self.options.eps);
+        let eps = self.options.eps;
         let (mean, var) = (self.running_mean.get(), self.running_var.get());
         if !mode.learns() {
-            return x.batch_norm_inference(&gamma, &beta, &mean, &var, eps);
+            // In f32 for x of f16: a variance may lie outside f16's range.
+            let wide = x.to_dtype(x.dtype().wide())?;
+            let y = wide.batch_norm_inference(&self.gamma.get(), &self.beta.get(), &mean, &var, eps)?;
+            return y.to_dtype(x.dtype());
         }
+        let (gamma, beta) = (self.gamma.for_input(x)?, self.beta.for_input(x)?);
         let count = x.count().checked_div(gamma.count()).unwrap_or(0);
         if count < 2 {
             return Err(Error::shape(

@@ -48,7 +48,7 @@ pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTra
 pub use dropout::{AlphaDropout, DropPath, Dropout, Dropout2d, Randomness};
 pub use init::{Fan, Init, Nonlinearity};
 pub use layers::{BatchNorm, BatchNormOptions, LayerInit, Linear};
-pub use module::{Mode, Module, Sequential};
+pub use module::{Checkpoint, Mode, Module, Sequential};
 pub use norms::{GroupNorm, InstanceNorm, LayerNorm, NormInit, RmsNorm};
 pub(crate) use params::RESERVED;
 pub use params::{Parameter, Params};

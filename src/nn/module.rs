@@ -1,7 +1,10 @@
 //! What layers have in common, and layers one behind the other.
 
-use crate::error::Result;
+use super::params::Params;
+use crate::autodiff;
+use crate::error::{Error, Result};
 use crate::tensor::Tensor;
+use std::sync::Arc;
 
 /// What a pass is for. Batch norm and dropout compute differently in them.
 ///
@@ -88,5 +91,50 @@ impl Sequential {
 impl Module for Sequential {
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.0.iter().try_fold(x.clone(), |x, module| module.forward(&x, mode))
+    }
+}
+
+/// A module that keeps its input alone and computes its inside again for the gradient; see
+/// [`autodiff::checkpoint`](crate::autodiff::checkpoint).
+///
+/// ```
+/// use gradus::nn::{Checkpoint, Linear, Mode, Module, Params, Sequential};
+/// use gradus::{Device, Tensor};
+/// # fn main() -> gradus::Result<()> {
+/// let params = Params::new(&Device::cpu(), 1);
+/// let block = params.at("block");
+/// let inside = Sequential::new().add(Linear::new(&block.at("a"), 4, 64)?).add(Tensor::tanh);
+/// let inside = inside.add(Linear::new(&block.at("b"), 64, 4)?);
+/// let model = Checkpoint::new(&block, inside);
+/// let loss = model.forward(&Tensor::ones(&Device::cpu(), [2, 4])?, Mode::Train)?.square()?.sum(&[], false)?;
+/// assert_eq!(loss.backward()?.len(), 4);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// While it runs, its parameters read as the values it was given, so two threads do not run one model at a
+/// time. A batch norm inside moves its running statistics in the first pass and again with the gradient.
+pub struct Checkpoint {
+    params: Params,
+    inside: Arc<dyn Module>,
+}
+
+impl Checkpoint {
+    /// Around a module whose trained parameters are those that `params` sees.
+    pub fn new(params: &Params, inside: impl Module + 'static) -> Self {
+        Checkpoint { params: params.clone(), inside: Arc::new(inside) }
+    }
+}
+
+impl Module for Checkpoint {
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let (params, inside) = (self.params.clone(), self.inside.clone());
+        let values: Vec<Tensor> = params.trainable().iter().map(|p| p.get()).collect();
+        let inputs: Vec<&Tensor> = values.iter().chain([x]).collect();
+        let run = move |given: &[Tensor]| match given.split_last() {
+            Some((x, values)) => params.with(values, || inside.forward(x, mode)),
+            None => Err(Error::argument("checkpoint", "no input", "Give the module's input.")),
+        };
+        autodiff::checkpoint(run, &inputs)
     }
 }

@@ -33,9 +33,9 @@ impl NormInit {
     }
 }
 
-/// The current value of a parameter, if there is one.
-fn value(parameter: &Option<Parameter>) -> Option<Tensor> {
-    parameter.as_ref().map(Parameter::get)
+/// The current value of a parameter, if there is one, in the type of x.
+fn value(parameter: &Option<Parameter>, x: &Tensor) -> Result<Option<Tensor>> {
+    parameter.as_ref().map(|parameter| parameter.for_input(x)).transpose()
 }
 
 fn check_axes(op: &'static str, shape: &[usize]) -> Result<()> {
@@ -77,7 +77,12 @@ impl LayerNorm {
     /// Errors: [`Error::Shape`] if the last axes are others.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         check_last("layer_norm", x, &self.shape)?;
-        x.layer_norm(self.shape.len(), value(&self.gamma).as_ref(), value(&self.beta).as_ref(), self.eps)
+        x.layer_norm(
+            self.shape.len(),
+            value(&self.gamma, x)?.as_ref(),
+            value(&self.beta, x)?.as_ref(),
+            self.eps,
+        )
     }
 }
 
@@ -110,7 +115,7 @@ impl RmsNorm {
     /// Errors: [`Error::Shape`] if the last axes are others.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         check_last("rms_norm", x, &self.shape)?;
-        x.rms_norm(self.shape.len(), Some(&self.gamma.get()), self.eps)
+        x.rms_norm(self.shape.len(), Some(&self.gamma.for_input(x)?), self.eps)
     }
 }
 
@@ -163,7 +168,7 @@ impl GroupNorm {
     ///
     /// Errors: [`Error::Shape`] if x has other channels.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.group_norm(self.groups, value(&self.gamma).as_ref(), value(&self.beta).as_ref(), self.eps)
+        x.group_norm(self.groups, value(&self.gamma, x)?.as_ref(), value(&self.beta, x)?.as_ref(), self.eps)
     }
 }
 
@@ -200,7 +205,7 @@ impl InstanceNorm {
             let given = format!("{} for {} channels", x.describe(), self.channels);
             return Err(Error::shape("instance_norm", given, "Give [N, C, ..] with the layer's channels."));
         }
-        x.instance_norm(value(&self.gamma).as_ref(), value(&self.beta).as_ref(), self.eps)
+        x.instance_norm(value(&self.gamma, x)?.as_ref(), value(&self.beta, x)?.as_ref(), self.eps)
     }
 }
 

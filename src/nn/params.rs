@@ -194,9 +194,65 @@ impl Params {
             ));
         }
         parameters.iter().zip(values).try_for_each(|(p, value)| p.check(value))?;
-        let swapped = parameters.iter().zip(values).map(|(p, v)| (p, p.replace(v.clone()))).collect();
-        let _back = Back(swapped);
-        body()
+        exchanged(&parameters, values, body)
+    }
+
+    /// The gradient of every trained parameter for each of `examples` examples apart: of shape
+    /// `[examples, parameter.shape..]`, in the order of [`trainable`](Self::trainable).
+    ///
+    /// `losses` computes one number for each example, `[examples]`, each from its own example alone; for a
+    /// per-example Jacobian it is called for one output after the other. Meanwhile every parameter reads as
+    /// `examples` copies of itself along a new first axis, which cost no memory, and
+    /// [`Linear`](super::Linear) and [`Conv2d`](super::Conv2d) use the n-th copy for the n-th example: one
+    /// pass forward and one back, in a few batched kernels. The gradients can be differentiated again. They
+    /// take `examples` times the memory of the parameters.
+    ///
+    /// A model with other layers that have parameters goes through
+    /// [`autodiff::per_example_grad`](crate::autodiff::per_example_grad), one example at a time.
+    ///
+    /// ```
+    /// use gradus::nn::{Linear, Params};
+    /// use gradus::{Device, Tensor};
+    /// # fn main() -> gradus::Result<()> {
+    /// let params = Params::new(&Device::cpu(), 3);
+    /// let layer = Linear::new(&params, 4, 1)?;
+    /// let x = Tensor::ones(&Device::cpu(), [5, 4])?;
+    /// let jacobian = params.per_example_grad(5, || layer.forward(&x)?.reshape([5]))?;
+    /// assert_eq!(**jacobian[0].shape(), [5, 1, 4]); // the weight's: the examples themselves
+    /// assert_eq!(jacobian[0].to_vec::<f32>()?, [1.0; 20]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Source of the idea: Goodfellow 2015, arXiv:1510.01799.
+    /// Errors: [`Error::Shape`] unless the losses are `[examples]`, or where another kind of layer meets a
+    /// parameter with an axis too many; those of `losses` and of the walk back.
+    pub fn per_example_grad(
+        &self,
+        examples: usize,
+        losses: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Vec<Tensor>> {
+        let parameters = self.trainable();
+        let copies: Result<Vec<Tensor>> = parameters
+            .iter()
+            .map(|p| {
+                let value = p.get();
+                let mut dims = vec![examples];
+                dims.extend(value.shape().iter());
+                value.unsqueeze(0)?.broadcast_to(dims)
+            })
+            .collect();
+        let taps: Vec<Tensor> = copies?.iter().map(Tensor::tap).collect();
+        let losses = exchanged(&parameters, &taps, losses)?;
+        if **losses.shape() != [examples] {
+            return Err(Error::shape(
+                "per_example_grad",
+                format!("losses {} for {examples} examples", losses.shape()),
+                "Give one number for each example, [examples].",
+            ));
+        }
+        // The n-th copies reach the n-th loss alone.
+        losses.sum(&[], false)?.grad(&taps.iter().collect::<Vec<_>>())
     }
 
     /// The device the parameters live on.
@@ -213,6 +269,12 @@ impl Params {
     pub fn seed(&self) -> u64 {
         self.store.seed
     }
+}
+
+/// Runs `body` while the parameters read as `values`.
+fn exchanged<T>(parameters: &[Parameter], values: &[Tensor], body: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _back = Back(parameters.iter().zip(values).map(|(p, v)| (p, p.replace(v.clone()))).collect());
+    body()
 }
 
 /// Puts parameters back when it goes, in a panic too.
@@ -317,6 +379,18 @@ impl Parameter {
             return Err(Error::shape("params", given(), "A parameter keeps its shape."));
         }
         Ok(())
+    }
+
+    /// The value in the type of `x`, where that stores half as much: a parameter of f32 meets an input of
+    /// f16 as f16, and its gradient comes back as f32.
+    ///
+    /// Errors: [`Error::DType`] if the device does not store f16.
+    pub fn for_input(&self, x: &Tensor) -> Result<Tensor> {
+        let value = self.get();
+        if value.dtype() != x.dtype() && value.dtype() == x.dtype().wide() {
+            return value.to_dtype(x.dtype());
+        }
+        Ok(value)
     }
 
     fn replace(&self, value: Tensor) -> Tensor {

@@ -20,6 +20,8 @@ const LONG: usize = 4096;
 pub(crate) struct Reduce {
     pub chosen: [bool; MAX_RANK],
     pub maximum: bool,
+    /// Whether the result is of the [wide](DType::wide) type: a sum of f16 that is not rounded to f16.
+    pub wide: bool,
 }
 
 impl Reduce {
@@ -80,7 +82,8 @@ impl Op for Reduce {
             let given = format!("the maximum over no elements of {x}");
             return Err(Error::shape(self.name(), given, "Reduce over at least one element."));
         }
-        Ok(vec![Meta::new(x.shape.reduced(&self.chosen, true), x.dtype)])
+        let dtype = if self.wide { x.dtype.wide() } else { x.dtype };
+        Ok(vec![Meta::new(x.shape.reduced(&self.chosen, true), dtype)])
     }
 
     fn reference<R: Real>(&self, inputs: &Inputs<R>, outputs: &[Meta]) -> Vec<Data<R>> {
@@ -122,7 +125,8 @@ impl Op for Reduce {
         let Some(dy) = &dy[0] else { return Ok(vec![None]) };
         let shape = at.input_meta(0).shape;
         if !self.maximum {
-            return Ok(vec![Some(dy.broadcast_to(shape)?)]);
+            let dx = dy.to_dtype(at.input_meta(0).dtype)?;
+            return Ok(vec![Some(dx.broadcast_to(shape)?)]);
         }
         let share = self.share(at)?;
         Ok(vec![Some(share.mul(dy)?)])
@@ -130,9 +134,10 @@ impl Op for Reduce {
 
     fn jvp(&self, at: &At, dx: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
         let Some(dx) = &dx[0] else { return Ok(vec![None]) };
-        let axes = self.axes();
-        let dy = if self.maximum { self.share(at)?.mul(dx)?.sum(&axes, true)? } else { dx.sum(&axes, true)? };
-        Ok(vec![Some(dy)])
+        if self.maximum {
+            return Ok(vec![Some(self.share(at)?.mul(dx)?.sum(&self.axes(), true)?)]);
+        }
+        op::apply(Reduce { ..*self }, &[dx]).map(|dy| dy.into_iter().map(Some).collect())
     }
 }
 
@@ -149,7 +154,8 @@ fn reduce_axis(
     axis: usize,
     to: &Buffer,
 ) -> Result<()> {
-    let (kept, reduced) = Reduce { chosen: std::array::from_fn(|a| a == axis), maximum }.split(layout);
+    let (kept, reduced) =
+        Reduce { chosen: std::array::from_fn(|a| a == axis), maximum, wide: false }.split(layout);
     launch(gpu, maximum, from, (&kept, &reduced), 1, to)
 }
 
@@ -276,17 +282,17 @@ impl Op for ArgMax {
 }
 
 impl Tensor {
-    fn reduce(&self, axes: &[isize], keep: bool, maximum: bool) -> Result<Tensor> {
+    fn reduce(&self, axes: &[isize], keep: bool, maximum: bool, wide: bool) -> Result<Tensor> {
         let name = if maximum { "max" } else { "sum" };
         let chosen = self.shape().axes(name, axes)?;
-        let reduced = op::apply(Reduce { chosen, maximum }, &[self])?.swap_remove(0);
+        let reduced = op::apply(Reduce { chosen, maximum, wide }, &[self])?.swap_remove(0);
         if keep { Ok(reduced) } else { reduced.reshape(self.shape().reduced(&chosen, false)) }
     }
 
     /// The sum over `axes` (all if empty; negative ones count from the end). With `keep` they stay, of
     /// extent one. Zero where there is nothing to sum.
     pub fn sum(&self, axes: &[isize], keep: bool) -> Result<Tensor> {
-        self.reduce(axes, keep, false)
+        self.reduce(axes, keep, false, false)
     }
 
     /// The mean over `axes` (all if empty).
@@ -299,12 +305,13 @@ impl Tensor {
             let given = format!("the mean over no elements of {}", self.shape());
             return Err(Error::shape("mean", given, "Average at least one element."));
         }
-        self.sum(axes, keep)?.mul_scalar(1.0 / count as f64)
+        // A sum of f16 may leave its range where the mean does not.
+        self.reduce(axes, keep, false, true)?.mul_scalar(1.0 / count as f64)?.to_dtype(self.dtype())
     }
 
     /// The maximum over `axes` (all if empty). Elements that share it share its gradient.
     pub fn max(&self, axes: &[isize], keep: bool) -> Result<Tensor> {
-        self.reduce(axes, keep, true)
+        self.reduce(axes, keep, true, false)
     }
 
     /// Where along `axis` the largest element is, as i32; the first on a tie. The axis disappears.

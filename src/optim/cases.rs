@@ -51,7 +51,10 @@ pub(crate) fn rooms() -> Vec<Room> {
     let value_only = |cases: Vec<Case>| cases.into_iter().map(Case::value_only).collect();
     let mut rooms = vec![Room { op: "sgd", cases: sgd }, Room { op: "adam", cases: adam }];
     rooms.extend(formulas());
-    rooms.into_iter().map(|room| Room { cases: value_only(room.cases), ..room }).collect()
+    let mut rooms: Vec<Room> =
+        rooms.into_iter().map(|room| Room { cases: value_only(room.cases), ..room }).collect();
+    rooms.push(Room { op: "non_finite", cases: non_finite_cases() });
+    rooms
 }
 
 /// The optimisers whose updates are formulas: every output, at several shapes and options.
@@ -84,7 +87,8 @@ fn formulas() -> Vec<Room> {
                 }
             }
         }
-        Room { op, cases }
+        // Parameters and averages stay in f32.
+        Room { op, cases: cases.into_iter().map(Case::single).collect() }
     }
     let plain = RmsPropRule { alpha: 0.9, eps: 1e-6, momentum: 0.0, centred: false };
     let centred = RmsPropRule { centred: true, ..plain };
@@ -110,6 +114,24 @@ fn formulas() -> Vec<Room> {
             &[("", MuonRule { momentum: 0.9, vector_lr: 0.5 })],
         ),
     ]
+}
+
+/// Infinities and NaNs among numbers as large as there are.
+fn non_finite_cases() -> Vec<Case> {
+    let call = |x: &[crate::Tensor]| super::loss_scaler::non_finite(&x[0].to_dtype(x[0].dtype().wide())?);
+    let mixed = |count: usize| -> Vec<f64> {
+        let (most, least) = (f64::from(f32::MAX), f64::from(f32::MIN_POSITIVE));
+        let kinds = [1.0, f64::INFINITY, most, f64::NAN, -least, f64::NEG_INFINITY, -most, 0.0, 2.5];
+        kinds.iter().copied().cycle().take(count).collect()
+    };
+    let make = |detail: &str, input: Input| Case::new("non_finite", detail, [input], call).value_only();
+    let mut cases: Vec<Case> =
+        [1, 2, 255, 256, 257, 1301, 5003].map(|n| make(&n.to_string(), Input::fixed([n], &mixed(n)))).into();
+    cases.push(make("none", Input::any([700])));
+    cases.push(make("transposed", Input::fixed([30, 20], &mixed(600)).transposed()));
+    cases.push(make("no elements", Input::any([0])));
+    cases.push(make("integers", Input::index([3], 4)).fails());
+    cases
 }
 
 /// A gradient that is not shaped like its parameter.

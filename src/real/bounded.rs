@@ -35,9 +35,13 @@
 //! does not, since a bound for every rearrangement of a formula would be too wide to test anything. Fusing
 //! multiply and add is covered: it may only make a result more accurate.
 //!
+//! # f16
+//! Storing in f16 is a step of its own, [`stored_as_f16`](Bounded::stored_as_f16); arithmetic is f32's.
+//!
 //! [accuracy]: https://www.w3.org/TR/WGSL/#floating-point-accuracy
 //! [reassociation]: https://www.w3.org/TR/WGSL/#reassociation-and-fusion
 
+mod half;
 mod operations;
 
 /// Unit of relative error: `x + y`, `x - y`, `x * y` are "correctly rounded", up or down (WGSL, table of

@@ -1,7 +1,7 @@
 //! Copies: to another layout, another type, or into regions of a larger tensor.
 
 use super::{Storage, Tensor, View};
-use crate::cpu::{CpuData, Stored, gather};
+use crate::cpu::{CpuData, Stored, StoredReal, gather};
 use crate::device::{Device, Kind};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -10,6 +10,7 @@ use crate::gpu;
 use crate::op::{Meta, unsupported};
 use crate::real::{Bounded, Real};
 use crate::shape::Layout;
+use half::f16;
 use std::sync::Arc;
 
 /// The elements row-major in a buffer of their own. No edge: the caller says what the copy means.
@@ -27,37 +28,43 @@ pub(super) fn convert(tensor: &Tensor, to: DType) -> Result<Tensor> {
         meta.range = tensor.meta().range;
     }
     let storage = match (&view.storage, &device.0) {
-        (Storage::Gpu(buffer), Kind::Gpu(gpu)) if to.size() == 4 => {
-            let out = gpu.buffer("to_dtype", 4 * shape.count() as u64)?;
+        (Storage::Gpu(buffer), Kind::Gpu(gpu)) => {
+            let out = gpu.elements("to_dtype", to, shape.count())?;
             let input = (&**buffer, view.layout, tensor.dtype());
             gpu::pointwise(gpu, &Formula::input(0), &[input], (&out, layout, to))?;
             Storage::Gpu(out)
         }
-        (Storage::Cpu(data), _) => Storage::Cpu(convert_cpu(data, &view.layout, to, device)?),
+        (Storage::Cpu(data), _) => Storage::Cpu(convert_cpu(data, &view.layout, tensor.dtype(), to)),
         _ => return Err(unsupported("to_dtype", to, device)),
     };
     Ok(Tensor::ready(device, meta, View { storage, layout }))
 }
 
-fn convert_cpu(data: &CpuData, layout: &Layout, to: DType, device: &Device) -> Result<CpuData> {
-    // Same type: keep the bits. Otherwise through f64, which holds every f32 and i32.
-    let wide: Vec<f64> = match (data, to) {
-        (CpuData::F32(v), DType::F32) => return Ok(f32::wrap(gather(v, layout))),
-        (CpuData::F64(v), DType::F64) => return Ok(f64::wrap(gather(v, layout))),
-        (CpuData::Bounded(v), DType::Bounded) => return Ok(Bounded::wrap(gather(v, layout))),
-        (CpuData::I32(v), DType::I32) => return Ok(i32::wrap(gather(v, layout))),
-        (CpuData::F32(v), _) => gather(v, layout).into_iter().map(f64::from).collect(),
-        (CpuData::F64(v), _) => gather(v, layout),
-        (CpuData::Bounded(v), _) => gather(v, layout).into_iter().map(Real::to_f64).collect(),
-        (CpuData::I32(v), _) => gather(v, layout).into_iter().map(f64::from).collect(),
+fn convert_cpu(data: &CpuData, layout: &Layout, from: DType, to: DType) -> CpuData {
+    // Same type: keep the bits. From one bound to another: keep the error. Otherwise through f64, which
+    // holds every f32 and i32.
+    let wide: Vec<f64> = match data {
+        CpuData::F16(v) if from == to => return f16::wrap(gather(v, layout)),
+        CpuData::F32(v) if from == to => return f32::wrap(gather(v, layout)),
+        CpuData::F64(v) if from == to => return f64::wrap(gather(v, layout)),
+        CpuData::Bounded(v) if from == to || to == DType::Bounded => return Bounded::wrap(gather(v, layout)),
+        CpuData::Bounded(v) if to == DType::BoundedF16 => return Bounded::store(gather(v, layout), to),
+        CpuData::I32(v) if from == to => return i32::wrap(gather(v, layout)),
+        CpuData::F16(v) => gather(v, layout).into_iter().map(f64::from).collect(),
+        CpuData::F32(v) => gather(v, layout).into_iter().map(f64::from).collect(),
+        CpuData::F64(v) => gather(v, layout),
+        CpuData::Bounded(v) => gather(v, layout).into_iter().map(Real::to_f64).collect(),
+        CpuData::I32(v) => gather(v, layout).into_iter().map(f64::from).collect(),
     };
-    Ok(match to {
+    match to {
+        DType::F16 => f16::wrap(wide.into_iter().map(f16::from_f64).collect()),
         DType::F32 => f32::wrap(wide.into_iter().map(|v| v as f32).collect()),
         DType::F64 => f64::wrap(wide),
-        DType::Bounded => Bounded::wrap(wide.into_iter().map(Bounded::exact).collect()),
+        DType::Bounded | DType::BoundedF16 => {
+            Bounded::store(wide.into_iter().map(Bounded::exact).collect(), to)
+        }
         DType::I32 => i32::wrap(wide.into_iter().map(|v| v as i32).collect()),
-        DType::F16 => return Err(unsupported("to_dtype", to, device)),
-    })
+    }
 }
 
 /// A new dense tensor with `parts` written into regions of it, over `fill` or nothing. The regions are
@@ -75,11 +82,15 @@ pub(crate) fn assemble(
             DType::F32 => assemble_cpu::<f32>(op, meta, fill.map(|v| v as f32), parts)?,
             DType::F64 => assemble_cpu::<f64>(op, meta, fill, parts)?,
             DType::Bounded => assemble_cpu::<Bounded>(op, meta, fill.map(Bounded::from_f64), parts)?,
+            DType::BoundedF16 => {
+                let fill = fill.map(|v| Bounded::from_f64(v).stored_as_f16());
+                assemble_cpu::<Bounded>(op, meta, fill, parts)?
+            }
+            DType::F16 => assemble_cpu::<f16>(op, meta, fill.map(f16::from_f64), parts)?,
             DType::I32 => assemble_cpu::<i32>(op, meta, fill.map(|v| v as i32), parts)?,
-            DType::F16 => return Err(unsupported(op, meta.dtype, device)),
         }),
         Kind::Gpu(gpu) => {
-            let buffer = gpu.buffer(op, 4 * meta.shape.count() as u64)?;
+            let buffer = gpu.elements(op, meta.dtype, meta.shape.count())?;
             if let Some(value) = fill {
                 gpu::pointwise(gpu, &Formula::scalar(value), &[], (&buffer, layout, meta.dtype))?;
             }

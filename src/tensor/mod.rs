@@ -15,7 +15,8 @@ use crate::device::{Device, Kind};
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::gpu::Buffer;
-use crate::op::{Meta, unsupported};
+use crate::op::Meta;
+use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};
 use pending::Pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,7 +69,7 @@ impl Value {
     }
 }
 
-/// A Rust type whose slices tensors are made from: `f32`, `f64`, [`Bounded`](crate::real::Bounded), `i32`.
+/// A Rust type whose slices tensors are made from: `half::f16`, `f32`, `f64`, [`Bounded`], `i32`.
 #[allow(private_bounds, reason = "how the CPU device stores it is nobody's business")]
 pub trait Host: Element + Stored + bytemuck::Pod {}
 impl<T: Element + Stored + bytemuck::Pod> Host for T {}
@@ -106,12 +107,11 @@ impl Tensor {
         }
         let storage = match &device.0 {
             Kind::Cpu => Storage::Cpu(T::wrap(data)),
-            Kind::Gpu(gpu) if T::DTYPE.size() == 4 => {
-                let buffer = gpu.buffer("from_slice", bytes.len() as u64)?;
+            Kind::Gpu(gpu) => {
+                let buffer = gpu.elements("from_slice", T::DTYPE, data.len())?;
                 gpu.upload(&buffer, bytes);
                 Storage::Gpu(buffer)
             }
-            Kind::Gpu(_) => return Err(unsupported("from_slice", T::DTYPE, device)),
         };
         Ok(Tensor::ready(device, meta, View { storage, layout: Layout::contiguous(shape) }))
     }
@@ -133,14 +133,16 @@ impl Tensor {
 
     /// One value everywhere, held once.
     pub fn full(device: &Device, dtype: DType, shape: impl AsRef<[usize]>, value: f64) -> Result<Self> {
-        use crate::real::Real;
         let (shape, one) = (Shape::new(shape.as_ref())?, Shape::known(&[]));
         let scalar = match dtype {
             DType::F32 => Tensor::from_vec(device, vec![value as f32], one)?,
             DType::F64 => Tensor::from_vec(device, vec![value], one)?,
-            DType::Bounded => Tensor::from_vec(device, vec![crate::real::Bounded::from_f64(value)], one)?,
+            DType::Bounded => Tensor::from_vec(device, vec![Bounded::from_f64(value)], one)?,
+            DType::BoundedF16 => {
+                Tensor::from_vec(device, vec![Bounded::from_f64(value)], one)?.to_dtype(dtype)?
+            }
             DType::I32 => Tensor::from_vec(device, vec![value as i32], one)?,
-            DType::F16 => return Err(unsupported("full", dtype, device)),
+            DType::F16 => Tensor::from_vec(device, vec![half::f16::from_f64(value)], one)?,
         };
         scalar.broadcast_to(shape)
     }
@@ -217,7 +219,8 @@ impl Tensor {
         let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
         let State::Ready(View { storage: Storage::Gpu(buffer), layout }) = state else { return None };
         let dense = *layout == Layout::contiguous(meta.shape);
-        let whole = buffer.bytes() == (4 * meta.shape.count() as u64).max(4);
+        let bytes = (meta.dtype.size() * meta.shape.count()) as u64;
+        let whole = buffer.bytes() == bytes.max(4).next_multiple_of(4);
         (dense && whole && Arc::strong_count(buffer) == 1).then(|| buffer.clone())
     }
 

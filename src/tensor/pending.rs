@@ -7,16 +7,17 @@
 
 use super::{State, Storage, Tensor, Value, View};
 use crate::autodiff;
-use crate::cpu::{CpuData, StoredReal, gather};
+use crate::cpu::{CpuData, StoredReal};
 use crate::device::{Device, Kind};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::formula::{Formula, Program};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Operand};
 use crate::op::{Meta, unsupported};
 use crate::real::Bounded;
 use crate::shape::{Layout, Shape};
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
 /// Inputs of one kernel: eight storage buffers, less the output.
@@ -172,14 +173,14 @@ fn evaluate(device: &Device, formula: &Formula, leaves: &[Leaf], shape: Shape, d
     let layout = Layout::contiguous(shape);
     let storage = match &device.0 {
         Kind::Cpu => Storage::Cpu(match dtype {
-            DType::F32 => on_cpu::<f32>(formula, leaves, shape.count(), device)?,
-            DType::F64 => on_cpu::<f64>(formula, leaves, shape.count(), device)?,
-            DType::Bounded => on_cpu::<Bounded>(formula, leaves, shape.count(), device)?,
-            other => return Err(unsupported("map", other, device)),
+            DType::F16 | DType::F32 => on_cpu::<f32>(formula, leaves, (shape, dtype), device)?,
+            DType::F64 => on_cpu::<f64>(formula, leaves, (shape, dtype), device)?,
+            DType::Bounded | DType::BoundedF16 => on_cpu::<Bounded>(formula, leaves, (shape, dtype), device)?,
+            DType::I32 => return Err(unsupported("map", dtype, device)),
         }),
         Kind::Gpu(gpu) => {
-            let buffer = gpu.buffer("map", 4 * shape.count() as u64)?;
-            on_gpu(gpu, formula, leaves, &buffer, layout)?;
+            let buffer = gpu.elements("map", dtype, shape.count())?;
+            on_gpu(gpu, formula, leaves, (&buffer, layout, dtype))?;
             Storage::Gpu(buffer)
         }
     };
@@ -189,20 +190,26 @@ fn evaluate(device: &Device, formula: &Formula, leaves: &[Leaf], shape: Shape, d
 /// Elements a thread takes at a time: enough to repay the registers of the program.
 const CHUNK: usize = 16384;
 
-fn on_cpu<R: StoredReal>(f: &Formula, leaves: &[Leaf], count: usize, device: &Device) -> Result<CpuData> {
-    let columns: Result<Vec<std::borrow::Cow<[R]>>> = leaves
+fn on_cpu<R: StoredReal>(
+    f: &Formula,
+    leaves: &[Leaf],
+    (shape, dtype): (Shape, DType),
+    device: &Device,
+) -> Result<CpuData> {
+    let count = shape.count();
+    let columns: Result<Vec<Cow<[R]>>> = leaves
         .iter()
         .map(|leaf| {
             let Storage::Cpu(data) = &leaf.view.storage else {
                 return Err(unsupported("map", leaf.dtype, device));
             };
-            let data = R::unwrap(data).ok_or_else(|| unsupported("map", leaf.dtype, device))?;
             let layout = &leaf.view.layout;
-            Ok(if layout.is_contiguous() && layout.offset == 0 && data.len() == count {
-                std::borrow::Cow::Borrowed(data.as_slice())
-            } else {
-                std::borrow::Cow::Owned(gather(data, layout))
-            })
+            let whole = |data: &Vec<R>| layout.is_contiguous() && layout.offset == 0 && data.len() == count;
+            if let Some(data) = R::unwrap(data).filter(|data| whole(data)) {
+                return Ok(Cow::Borrowed(data.as_slice()));
+            }
+            let loaded = R::load(data, layout).ok_or_else(|| unsupported("map", leaf.dtype, device))?;
+            Ok(Cow::Owned(loaded))
         })
         .collect();
     let (columns, program) = (columns?, Program::new(f));
@@ -212,22 +219,16 @@ fn on_cpu<R: StoredReal>(f: &Formula, leaves: &[Leaf], count: usize, device: &De
         let slices: Vec<&[R]> = columns.iter().map(|c| &c[start..start + out.len()]).collect();
         program.run(&slices, out);
     });
-    Ok(R::wrap(out))
+    Ok(R::store(out, dtype))
 }
 
-fn on_gpu(
-    gpu: &Gpu,
-    formula: &Formula,
-    leaves: &[Leaf],
-    output: &crate::gpu::Buffer,
-    layout: Layout,
-) -> Result<()> {
-    let inputs: Result<Vec<_>> = leaves
+fn on_gpu(gpu: &Gpu, formula: &Formula, leaves: &[Leaf], output: Operand) -> Result<()> {
+    let inputs: Result<Vec<Operand>> = leaves
         .iter()
         .map(|leaf| match &leaf.view.storage {
             Storage::Gpu(buffer) => Ok((&**buffer, leaf.view.layout, leaf.dtype)),
             Storage::Cpu(_) => Err(Error::device("map", "a tensor of the CPU", "Move it with to_device.")),
         })
         .collect();
-    crate::gpu::pointwise(gpu, formula, &inputs?, (output, layout, DType::F32))
+    crate::gpu::pointwise(gpu, formula, &inputs?, output)
 }

@@ -7,6 +7,8 @@ use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::unsupported;
+use crate::real::Bounded;
+use half::f16;
 
 impl Tensor {
     /// The elements, row-major, waiting for the device.
@@ -16,7 +18,7 @@ impl Tensor {
     pub fn to_vec<T: Host>(&self) -> Result<Vec<T>> {
         match self.start_read::<T>()? {
             Read::Done(data) => Ok(data),
-            Read::Waiting(readback) => Ok(cast_bytes(&readback.wait()?)),
+            Read::Waiting(readback) => Ok(cast_bytes(&readback.wait()?, self.count())),
         }
     }
 
@@ -25,7 +27,7 @@ impl Tensor {
     pub async fn to_vec_async<T: Host>(&self) -> Result<Vec<T>> {
         match self.start_read::<T>()? {
             Read::Done(data) => Ok(data),
-            Read::Waiting(readback) => Ok(cast_bytes(&readback.bytes().await?)),
+            Read::Waiting(readback) => Ok(cast_bytes(&readback.bytes().await?, self.count())),
         }
     }
 
@@ -49,13 +51,15 @@ impl Tensor {
             DType::F32 => self.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
             DType::I32 => self.to_vec::<i32>()?.into_iter().map(f64::from).collect(),
             DType::F64 => self.to_vec::<f64>()?,
-            DType::Bounded => self.to_vec::<crate::real::Bounded>()?.into_iter().map(|b| b.value).collect(),
-            DType::F16 => return Err(unsupported("to_f64", DType::F16, self.device())),
+            DType::Bounded | DType::BoundedF16 => {
+                self.to_vec::<Bounded>()?.into_iter().map(|b| b.value).collect()
+            }
+            DType::F16 => self.to_vec::<f16>()?.into_iter().map(f64::from).collect(),
         })
     }
 
     fn start_read<T: Host>(&self) -> Result<Read<T>> {
-        if T::DTYPE != self.dtype() {
+        if T::DTYPE != self.dtype().host() {
             return Err(Error::dtype(
                 "to_vec",
                 format!("{} read as {}", self.describe(), T::DTYPE),
@@ -70,12 +74,15 @@ impl Tensor {
             }
             Storage::Gpu(_) if self.count() == 0 => Ok(Read::Done(vec![])),
             Storage::Gpu(_) => {
-                let dense = if view.layout.is_contiguous() { view } else { cast::copy(self)?.view()? };
+                // A copy between buffers starts and ends on words, which hold two elements of f16.
+                let size = T::DTYPE.size();
+                let copyable = view.layout.is_contiguous() && (size * view.layout.offset).is_multiple_of(4);
+                let dense = if copyable { view } else { cast::copy(self)?.view()? };
                 match (&dense.storage, self.device().as_gpu()) {
                     (Storage::Gpu(buffer), Some(gpu)) => {
-                        let readback =
-                            gpu.read(buffer, 4 * dense.layout.offset as u64, 4 * self.count() as u64)?;
-                        Ok(Read::Waiting(readback))
+                        let (start, bytes) = (size * dense.layout.offset, size * self.count());
+                        let words = bytes.next_multiple_of(4) as u64;
+                        Ok(Read::Waiting(gpu.read(buffer, start as u64, words)?))
                     }
                     _ => Err(unsupported("to_vec", T::DTYPE, self.device())),
                 }
@@ -98,13 +105,16 @@ impl Tensor {
             DType::F32 => Tensor::from_vec(device, self.to_vec::<f32>()?, shape),
             DType::I32 => Tensor::from_vec(device, self.to_vec::<i32>()?, shape),
             DType::F64 => Tensor::from_vec(device, self.to_vec::<f64>()?, shape),
-            DType::Bounded => Tensor::from_vec(device, self.to_vec::<crate::real::Bounded>()?, shape),
-            DType::F16 => Err(unsupported("to_device", DType::F16, device)),
+            DType::Bounded => Tensor::from_vec(device, self.to_vec::<Bounded>()?, shape),
+            DType::F16 => Tensor::from_vec(device, self.to_vec::<f16>()?, shape),
+            DType::BoundedF16 => Err(unsupported("to_device", DType::BoundedF16, device)),
         }
     }
 
     /// The tensor in another element type: to integers truncated towards zero, to [`DType::Bounded`] with
-    /// error zero. The gradient passes between floating-point types.
+    /// error zero (from [`DType::BoundedF16`] with its own), to f16 rounded. What f16 cannot hold, beyond
+    /// ±65504, becomes an infinity on the CPU device and is undefined on a GPU. The gradient passes between
+    /// floating-point types.
     ///
     /// Errors: [`Error::DType`] if the device does not store the type.
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
@@ -138,8 +148,9 @@ enum Read<T> {
     Waiting(crate::gpu::Readback),
 }
 
-fn cast_bytes<T: Host>(bytes: &[u8]) -> Vec<T> {
-    bytemuck::pod_collect_to_vec(bytes)
+/// The first `count` elements; behind an odd number of f16 the last word holds one more.
+fn cast_bytes<T: Host>(bytes: &[u8], count: usize) -> Vec<T> {
+    bytemuck::pod_collect_to_vec(&bytes[..bytes.len().min(count * T::DTYPE.size())])
 }
 
 /// Conversion between floating-point types.

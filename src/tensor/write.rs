@@ -87,15 +87,16 @@ impl Tensor {
     /// Numbers rounded to this tensor's type, on its device.
     pub(crate) fn constants(&self, data: &[f64], shape: Shape) -> Result<Tensor> {
         let device = self.device();
-        match self.dtype() {
+        let wide = match self.dtype() {
             DType::F64 => Tensor::from_slice(device, data, shape),
-            DType::Bounded => Tensor::from_vec(
+            DType::Bounded | DType::BoundedF16 => Tensor::from_vec(
                 device,
                 data.iter().map(|&v| Bounded::from_f64(v)).collect::<Vec<_>>(),
                 shape,
             ),
             _ => Tensor::from_vec(device, data.iter().map(|&v| v as f32).collect::<Vec<_>>(), shape),
-        }
+        };
+        wide?.to_dtype(self.dtype())
     }
 
     /// Tensors one behind the other along `axis`; they agree in all other extents.

@@ -8,6 +8,7 @@ use crate::ops::random::philox::philox4x32_10;
 use crate::real::Bounded;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use half::f16;
 use std::sync::Arc;
 
 /// What a case calls.
@@ -117,6 +118,11 @@ impl Input {
         Input { placing: Placing::Repeated, ..self }
     }
 
+    /// How many elements it has.
+    pub(super) fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
     /// Whether gradients flow into it.
     pub fn is_float(&self) -> bool {
         !matches!(self.values, Values::Index(_) | Values::FixedIndex(_))
@@ -174,6 +180,11 @@ impl Input {
             }
             Values::Fixed(values) => values.iter().map(|&v| f64::from(v as f32)).collect(),
         };
+        if matches!(dtype, DType::F16 | DType::BoundedF16) {
+            // To the nearest f16 here, and not by each reading in its own way.
+            let rounded: Vec<f64> = floats.iter().map(|&v| f16::from_f64(v).to_f64()).collect();
+            return from_f64(device, dtype.wide(), &rounded, shape)?.to_dtype(dtype);
+        }
         from_f64(device, dtype, &floats, shape)
     }
 }

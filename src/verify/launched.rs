@@ -1,7 +1,7 @@
 //! Which kernels the cases launch.
 
-use super::Room;
 use super::run::{Direction, outputs};
+use super::{Case, Room, half};
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// Every kernel that some case of the rooms launches in some direction, as it is given to the device: WGSL
 /// text by key. The key of a shader is its path with its constants; that of a generated kernel is its text.
-/// Surveyed are both families of kernels, with all that the adapter offers and as a portable device.
+/// Kernels over f16 are among them where the adapter offers it. Surveyed are both families of kernels, with all that the adapter offers and as a portable device.
 ///
 /// Errors: [`Error::Device`] on the CPU, and that of a case which cannot run.
 pub fn launched_kernels(request: &str, rooms: &[Room]) -> Result<BTreeMap<String, String>> {
@@ -24,12 +24,19 @@ pub fn launched_kernels(request: &str, rooms: &[Room]) -> Result<BTreeMap<String
             Error::device("launched_kernels", "the CPU device", "Kernels run on a GPU: name an adapter.")
         })?;
         gpu.take_launched();
-        for case in rooms.iter().flat_map(|room| &room.cases).filter(|case| !case.fails) {
+        let run = |case: &Case, dtype: DType| -> Result<()> {
             for direction in Direction::ALL {
                 if direction == Direction::Forward || case.gradient {
-                    let results = outputs(case, direction, &device, DType::F32)?;
+                    let results = outputs(case, direction, &device, dtype)?;
                     results.iter().try_for_each(Tensor::finish)?;
                 }
+            }
+            Ok(())
+        };
+        for room in rooms {
+            room.cases.iter().filter(|case| !case.fails).try_for_each(|case| run(case, DType::F32))?;
+            if gpu.half() {
+                half::chosen(room).into_iter().try_for_each(|case| run(case, DType::F16))?;
             }
         }
         found.extend(gpu.take_launched().texts);

@@ -7,6 +7,7 @@
 
 mod case;
 mod compare;
+mod half;
 mod launched;
 pub mod mutate;
 mod mutation;

@@ -265,7 +265,7 @@ fn is_file(key: &str) -> bool {
 
 /// Why a trial's result is rejected, if it is.
 fn rejects(trial: &Trial, devices: &[Device]) -> Result<Option<String>> {
-    let observed = match guarded_outputs(trial.case, trial.direction, &devices[trial.device]) {
+    let observed = match guarded_outputs(trial.case, trial.direction, &devices[trial.device], DType::F32) {
         Ok((observed, true)) => observed,
         Ok((_, false)) => return Ok(Some(WRITTEN_BEHIND.into())),
         Err(error) => return Ok(Some(error.to_string())),

@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::compare::{Comparison, compare_tensors, exceeds, same_bits};
+use super::half;
 use super::{Input, Room};
 use crate::autodiff;
 use crate::device::Device;
@@ -75,6 +76,8 @@ pub struct Bench {
     unchecked: Option<Device>,
     /// With the kernels meant for the other kind of adapter: must stay within the bound too.
     other: Option<Device>,
+    /// The same with the features of the adapter, if f16 is among them: a portable device has none.
+    other_half: Option<Device>,
 }
 
 impl Bench {
@@ -83,19 +86,34 @@ impl Bench {
         let guard = GpuOptions { guard: true, ..GpuOptions::default() };
         let main = Device::select_with(request, guard)?;
         let Some(gpu) = main.as_gpu() else {
-            return Ok(Bench { name: main.to_string(), main, unchecked: None, other: None });
+            return Ok(Bench {
+                name: main.to_string(),
+                main,
+                unchecked: None,
+                other: None,
+                other_half: None,
+            });
         };
         let family = match gpu.kernels() {
             Kernels::Software => Kernels::Hardware,
             Kernels::Hardware => Kernels::Software,
         };
-        let other = GpuOptions { kernels: Some(family), portable: true, ..guard };
+        let family = GpuOptions { kernels: Some(family), ..guard };
+        let other = GpuOptions { portable: true, ..family };
+        let half = gpu.half().then(|| Device::select_with(request, family)).transpose()?;
         Ok(Bench {
             name: main.to_string(),
             unchecked: Some(Device::select_with(request, GpuOptions { unchecked: true, ..guard })?),
             other: Some(Device::select_with(request, other)?),
+            other_half: half,
             main,
         })
+    }
+
+    /// The types that the device computes in: f32, and f16 where it is offered.
+    pub fn dtypes(&self) -> Vec<DType> {
+        let half = self.main.as_gpu().is_none_or(|gpu| gpu.half());
+        if half { vec![DType::F32, DType::F16] } else { vec![DType::F32] }
     }
 }
 
@@ -153,14 +171,15 @@ pub(super) fn outputs(
 /// What is wrong when a guard is not intact.
 pub(super) const WRITTEN_BEHIND: &str = "something was written behind the end of a buffer";
 
-/// [`outputs`] in f32, finished, and whether the guards of all buffers on the way are intact.
+/// [`outputs`], finished, and whether the guards of all buffers on the way are intact.
 pub(super) fn guarded_outputs(
     case: &Case,
     direction: Direction,
     device: &Device,
+    dtype: DType,
 ) -> Result<(Vec<Tensor>, bool)> {
     let run = || {
-        let observed = outputs(case, direction, device, DType::F32)?;
+        let observed = outputs(case, direction, device, dtype)?;
         observed.iter().try_for_each(Tensor::finish)?;
         Ok(observed)
     };
@@ -191,15 +210,17 @@ pub(super) fn compare_all(observed: &[Tensor], expected: &[Tensor], exact: bool)
     Ok(total)
 }
 
-/// One case in one direction on every form of the device.
-pub(super) fn check(case: &Case, direction: Direction, bench: &Bench) -> Result<Comparison> {
-    if case.fails {
-        return Ok(must_fail(case, bench));
-    }
-    let expected = reference(case, direction)?;
-    let run = |device: &Device| outputs(case, direction, device, DType::F32);
-    let (observed, intact) = guarded_outputs(case, direction, &bench.main)?;
-    let mut result = compare_all(&observed, &expected, case.exact)?;
+/// One case in one direction and type on every form of the device, against the reference outputs.
+pub(super) fn check(
+    case: &Case,
+    direction: Direction,
+    bench: &Bench,
+    dtype: DType,
+    (expected, exact): (&[Tensor], bool),
+) -> Result<Comparison> {
+    let run = |device: &Device| outputs(case, direction, device, dtype);
+    let (observed, intact) = guarded_outputs(case, direction, &bench.main, dtype)?;
+    let mut result = compare_all(&observed, expected, exact)?;
     let mut reject = |why: &str| {
         result.rejected.get_or_insert_with(|| why.into());
     };
@@ -218,8 +239,8 @@ pub(super) fn check(case: &Case, direction: Direction, bench: &Bench) -> Result<
     if let Some(unchecked) = &bench.unchecked {
         same(unchecked, "without bounds checks it gives other bits")?;
     }
-    if let Some(other) = &bench.other {
-        result = result.and(compare_all(&run(other)?, &expected, case.exact)?);
+    if let Some(other) = if dtype == DType::F16 { &bench.other_half } else { &bench.other } {
+        result = result.and(compare_all(&run(other)?, expected, exact)?);
     }
     Ok(result)
 }
@@ -295,10 +316,14 @@ pub(super) fn check_rules(case: &Case, direction: Direction) -> Result<Compariso
     Ok(result)
 }
 
-/// One case in one direction: the device against the bound, and the derivative rules.
+/// One case in one direction, in f32: the device against the bound, and the derivative rules.
 pub fn find(case: &Case, direction: Direction, bench: &Bench) -> Finding {
-    let whole = || -> Result<Comparison> {
-        let found = check(case, direction, bench)?;
+    finding(case, || {
+        if case.fails {
+            return Ok(must_fail(case, bench));
+        }
+        let expected = reference(case, direction)?;
+        let found = check(case, direction, bench, DType::F32, (&expected, case.exact))?;
         Ok(match direction {
             Direction::Forward => found,
             _ => {
@@ -306,8 +331,11 @@ pub fn find(case: &Case, direction: Direction, bench: &Bench) -> Finding {
                 Comparison { rejected: found.rejected.clone().or(rules.rejected), ..found }
             }
         })
-    };
-    let comparison = whole().unwrap_or_else(|error: Error| Comparison {
+    })
+}
+
+pub(super) fn finding(case: &Case, judge: impl FnOnce() -> Result<Comparison>) -> Finding {
+    let comparison = judge().unwrap_or_else(|error: Error| Comparison {
         rejected: Some(error.to_string()),
         worst_share: f64::INFINITY,
         ..Comparison::default()
@@ -320,37 +348,48 @@ pub fn find(case: &Case, direction: Direction, bench: &Bench) -> Finding {
     }
 }
 
-/// Runs all cases of the rooms whose ids contain `filter`, one row per operation and direction.
+/// Runs all cases of the rooms whose ids contain `filter`, one row per operation, direction and type.
 pub fn verify(bench: &Bench, rooms: &[Room], filter: &str, mut report: impl FnMut(&Row)) -> Vec<Row> {
     let mut rows = Vec::new();
     for room in rooms {
-        for direction in Direction::ALL {
-            let start = Instant::now();
-            let wanted =
-                |case: &&Case| (direction == Direction::Forward || case.gradient) && case.id.contains(filter);
-            let findings: Vec<Finding> =
-                room.cases.iter().filter(wanted).map(|case| find(case, direction, bench)).collect();
-            if findings.is_empty() {
-                continue;
+        for dtype in bench.dtypes() {
+            for direction in Direction::ALL {
+                rows.extend(row(bench, room, filter, direction, dtype).inspect(&mut report));
             }
-            let worst = |f: fn(&Finding) -> f64| findings.iter().map(f).fold(0.0, f64::max);
-            let row = Row {
-                op: room.op,
-                direction,
-                dtype: "f32".into(),
-                cases: findings.len(),
-                failed: findings.iter().filter(|f| f.failure.is_some()).count(),
-                worst_error: worst(|f| f.worst_error),
-                worst_share: worst(|f| f.worst_share),
-                seconds: start.elapsed().as_secs_f64(),
-                failures: findings
-                    .iter()
-                    .filter_map(|f| f.failure.as_ref().map(|why| format!("{}: {why}", f.id)))
-                    .collect(),
-            };
-            report(&row);
-            rows.push(row);
         }
     }
     rows
+}
+
+/// One row, if there are cases for it.
+fn row(bench: &Bench, room: &Room, filter: &str, direction: Direction, dtype: DType) -> Option<Row> {
+    let start = Instant::now();
+    let wanted =
+        |case: &&Case| (direction == Direction::Forward || case.gradient) && case.id.contains(filter);
+    let findings: Vec<Finding> = match dtype {
+        DType::F16 => half::chosen(room)
+            .into_iter()
+            .filter(|case| wanted(case))
+            .filter_map(|case| half::find(case, direction, bench))
+            .collect(),
+        _ => room.cases.iter().filter(wanted).map(|case| find(case, direction, bench)).collect(),
+    };
+    if findings.is_empty() {
+        return None;
+    }
+    let worst = |f: fn(&Finding) -> f64| findings.iter().map(f).fold(0.0, f64::max);
+    Some(Row {
+        op: room.op,
+        direction,
+        dtype: dtype.to_string(),
+        cases: findings.len(),
+        failed: findings.iter().filter(|f| f.failure.is_some()).count(),
+        worst_error: worst(|f| f.worst_error),
+        worst_share: worst(|f| f.worst_share),
+        seconds: start.elapsed().as_secs_f64(),
+        failures: findings
+            .iter()
+            .filter_map(|f| f.failure.as_ref().map(|why| format!("{} in {dtype}: {why}", f.id)))
+            .collect(),
+    })
 }

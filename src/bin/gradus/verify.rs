@@ -23,8 +23,8 @@ fn check(cli: &Cli, args: &Args) -> Result<bool> {
     if !cli.json {
         println!("{}\n", bench.name);
         println!(
-            "{:24} {:8} {:>6} {:>7} {:>12} {:>12} {:>8}",
-            "operation", "way", "cases", "failed", "worst error", "worst share", "seconds"
+            "{:24} {:8} {:5} {:>6} {:>7} {:>12} {:>12} {:>8}",
+            "operation", "way", "type", "cases", "failed", "worst error", "worst share", "seconds"
         );
     }
     let rows = verify(&bench, &rooms(), &args.filter, |row| {
@@ -49,8 +49,8 @@ fn check(cli: &Cli, args: &Args) -> Result<bool> {
 fn print(row: &Row) {
     let direction = format!("{:?}", row.direction).to_lowercase();
     println!(
-        "{:24} {direction:8} {:6} {:7} {:12.2e} {:12.4} {:8.2}",
-        row.op, row.cases, row.failed, row.worst_error, row.worst_share, row.seconds
+        "{:24} {direction:8} {:5} {:6} {:7} {:12.2e} {:12.4} {:8.2}",
+        row.op, row.dtype, row.cases, row.failed, row.worst_error, row.worst_share, row.seconds
     );
     for failure in &row.failures {
         println!("    {failure}");

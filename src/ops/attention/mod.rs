@@ -265,11 +265,18 @@ impl Tensor {
     ///
     /// Scores may be of any size that f32 holds, ±10⁴ included. Gradient: q, k, v and the bias, recomputing the
     /// weights from the logarithm of their sum; kept are the operands, y, and one number a query. Second
-    /// derivatives and tangents go through [tensor operations](Attention) with all weights in memory.
+    /// derivatives and tangents go through [tensor operations](Attention) with all weights in memory. Operands
+    /// of f16 are copied to f32: what a mask closes, and the logarithm of a sum, f16 does not hold.
     ///
     /// Errors: [`Error::Shape`], [`Error::DType`], [`Error::Device`]; [`Error::Argument`] for options without
     /// meaning.
     pub fn attention(&self, k: &Tensor, v: &Tensor, options: &Attention) -> Result<Tensor> {
+        let (dtype, wide) = (self.dtype(), self.dtype().wide());
+        if dtype != wide && [k, v].into_iter().chain(&options.bias).all(|t| t.dtype() == dtype) {
+            let bias = options.bias.as_ref().map(|bias| bias.to_dtype(wide)).transpose()?;
+            let [q, k, v] = [self, k, v].map(|t| t.to_dtype(wide));
+            return q?.attention(&k?, &v?, &Attention { bias, ..options.clone() })?.to_dtype(dtype);
+        }
         let extents = Extents::check(&[self.meta(), k.meta(), v.meta()])?;
         let pattern = options.pattern(extents.depth)?;
         let shape = Shape::new(&[extents.batch, extents.heads, extents.queries, extents.keys])?;

@@ -80,6 +80,10 @@ impl Op for Backward {
         Ok(())
     }
 
+    fn wide(&self) -> u32 {
+        0b1000
+    }
+
     fn keeps(&self) -> (u32, u32) {
         (0b0111, 0)
     }

@@ -96,8 +96,9 @@ impl Op for BatchNorm {
                 "A variance needs at least two: use a larger batch, or batch_norm_inference.",
             ));
         }
-        let vector = Meta::new(Shape::known(&[extents.channels]), x.dtype);
-        let saved = Meta::new(Shape::new(&[2, extents.channels])?, x.dtype);
+        // Statistics are not rounded to f16: a variance would leave its range.
+        let vector = Meta::new(Shape::known(&[extents.channels]), x.dtype.wide());
+        let saved = Meta::new(Shape::new(&[2, extents.channels])?, x.dtype.wide());
         Ok(vec![Meta::new(x.shape, x.dtype), vector, vector, saved])
     }
 

@@ -85,6 +85,10 @@ impl Op for Backward {
         })
     }
 
+    fn wide(&self) -> u32 {
+        0b1000
+    }
+
     fn keeps(&self) -> (u32, u32) {
         (0b0111, 0)
     }
@@ -205,6 +209,10 @@ impl Op for Parameters {
             }
         }
         Ok(())
+    }
+
+    fn wide(&self) -> u32 {
+        0b100
     }
 
     fn keeps(&self) -> (u32, u32) {

@@ -85,7 +85,7 @@ impl Op for Norm {
     fn rule(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
         let x = inputs[0];
         let saved = Shape::new(&[2, Extents::of(&x.shape).rows()])?;
-        Ok(vec![Meta::new(x.shape, x.dtype), Meta::new(saved, x.dtype)])
+        Ok(vec![Meta::new(x.shape, x.dtype), Meta::new(saved, x.dtype.wide())])
     }
 
     fn reference<R: Real>(&self, inputs: &Inputs<R>, outputs: &[Meta]) -> Vec<Data<R>> {

@@ -1,0 +1,174 @@
+//! Kernels over f16 buffers.
+//!
+//! Every kernel is written for f32 and computes in it. Which of its buffers hold f16 is known when it is
+//! launched; for those, the declaration's `f32` becomes `f16`, what is read widens to f32, and what is
+//! written is rounded to f16. So one file serves every mixture of types, arithmetic and workgroup memory are
+//! f32 in all of them, and a kernel need not know. WGSL converts nothing by itself: if an access were missed,
+//! the kernel would not compile.
+//!
+//! The accesses are found in the text. A storage buffer is an array, so they are `name[…]`, with a component
+//! of a vector behind it perhaps, and a write is one at the beginning of a statement with `=` behind it.
+
+use super::pool::Buffer;
+use super::shader::Source;
+use crate::error::{Error, Result};
+use std::fmt::Write;
+
+/// A kernel and which of its storage buffers hold f16: bit k for binding k + 1.
+pub(super) struct Kernel<'a> {
+    pub source: Source<'a>,
+    half: u32,
+}
+
+impl<'a> Kernel<'a> {
+    pub fn of(source: Source<'a>, buffers: &[&Buffer]) -> Self {
+        let bit = |(k, buffer): (usize, &&Buffer)| u32::from(buffer.is_half()) << k;
+        Kernel { source, half: buffers.iter().enumerate().map(bit).sum() }
+    }
+
+    /// A name that is equal exactly for equal kernels.
+    pub fn key(&self) -> String {
+        let mut key = self.source.key();
+        if self.half != 0 {
+            let _ = write!(key, " f16={:b}", self.half);
+        }
+        key
+    }
+
+    /// The WGSL text.
+    pub fn text(&self) -> Result<String> {
+        let text = self.source.text()?;
+        if self.half == 0 { Ok(text) } else { narrow(self.source.label(), &text, self.half) }
+    }
+}
+
+/// The text with f16 in the buffers that `half` names.
+fn narrow(label: &str, text: &str, half: u32) -> Result<String> {
+    // On the first line, so that every line keeps its number.
+    let mut out = format!("enable f16; {text}");
+    for binding in (0..32).filter(|k| half >> k & 1 == 1).map(|k| k + 1) {
+        let Some((name, element)) = declared(&out, binding) else {
+            return Err(Error::validation(
+                "shader",
+                format!("{label}: binding {binding} cannot hold f16"),
+                "Declare it as an array of f32 or of vectors of f32 in one line.",
+            ));
+        };
+        out = rewrite(&out, binding, &name, &element);
+    }
+    Ok(out)
+}
+
+fn attribute(binding: u32) -> String {
+    format!("@group(0) @binding({binding}) var<storage")
+}
+
+/// Name and element type of the array at a binding, if it is of floats.
+fn declared(text: &str, binding: u32) -> Option<(String, String)> {
+    let line = text.lines().find(|line| line.starts_with(&attribute(binding)))?;
+    let (name, kind) = line.split_once("> ")?.1.split_once(": ")?;
+    let element = kind.strip_prefix("array<")?.split(";").next()?.trim_end().strip_suffix('>')?;
+    let known = ["f32", "vec2<f32>", "vec3<f32>", "vec4<f32>"].contains(&element);
+    known.then(|| (name.to_string(), element.to_string()))
+}
+
+/// The text with f16 in the buffer `name`, whose elements are declared as `element`.
+fn rewrite(text: &str, binding: u32, name: &str, element: &str) -> String {
+    let narrow = element.replace("f32", "f16");
+    let mut out = String::with_capacity(text.len() + 256);
+    for line in text.lines() {
+        if line.starts_with(&attribute(binding)) {
+            out += &line.replacen(element, &narrow, 1);
+        } else {
+            let (code, comment) = line.find("//").map_or((line, ""), |at| line.split_at(at));
+            accesses(&mut out, code, name, element, &narrow);
+            out += comment;
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// One line of code with every access to `name` converted.
+fn accesses(out: &mut String, code: &str, name: &str, element: &str, narrow: &str) {
+    let indent = code.len() - code.trim_start().len();
+    let mut rest = code;
+    while let Some((before, index, after)) = access(rest, name) {
+        // An index may read the same buffer.
+        let mut inner = String::new();
+        accesses(&mut inner, index, name, element, narrow);
+        let starts = before.trim().is_empty() && rest.len() == code.len();
+        let value = after.strip_prefix(" = ").and_then(|value| value.strip_suffix(';')).filter(|_| starts);
+        if let Some(value) = value {
+            let _ = write!(out, "{}{name}[{inner}] = {narrow}(", &code[..indent]);
+            accesses(out, value, name, element, narrow);
+            *out += ");";
+            return;
+        }
+        let _ = write!(out, "{before}{element}({name}[{inner}])");
+        rest = after;
+    }
+    *out += rest;
+}
+
+/// The first `name[index]` of a text: what is before it, the index, and what is after it.
+fn access<'t>(text: &'t str, name: &str) -> Option<(&'t str, &'t str, &'t str)> {
+    let part_of_name = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    for (at, found) in text.match_indices(name) {
+        let inside = &text[at + found.len()..];
+        if text[..at].ends_with(part_of_name) || !inside.starts_with('[') {
+            continue;
+        }
+        let mut depth = 0;
+        for (end, c) in inside.char_indices() {
+            match c {
+                '[' => depth += 1,
+                ']' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return Some((&text[..at], &inside[1..end], &inside[end + 1..]));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    const KERNEL: &str = "\
+// copies   y[i] = x[x[i]]
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read_write> next: array<i32>;
+
+@compute @workgroup_size(1)
+fn main() {
+    let max_x = x[u32(x[0])] + x[1]; // x[2]
+    if max_x < 1.0 {
+        y[next[0]] = y[1] * vec2(max_x, x[2]);
+    }
+}
+";
+
+    #[test]
+    fn reads_widen_and_writes_round() {
+        parse("kernel", KERNEL).unwrap();
+        for half in 1..4 {
+            parse("kernel", &narrow("kernel", KERNEL, half).unwrap()).unwrap();
+        }
+        let text = narrow("kernel", KERNEL, 3).unwrap();
+        assert!(text.contains("var<storage, read> x: array<f16>;"), "{text}");
+        assert!(text.contains("let max_x = f32(x[u32(f32(x[0]))]) + f32(x[1]); // x[2]"), "{text}");
+        assert!(text.contains("y[next[0]] = vec2<f16>(vec2<f32>(y[1]) * vec2(max_x, f32(x[2])));"), "{text}");
+        assert_eq!(text.lines().count(), KERNEL.lines().count());
+    }
+
+    #[test]
+    fn a_buffer_of_integers_cannot_hold_f16() {
+        assert!(matches!(narrow("kernel", KERNEL, 4), Err(Error::Validation { .. })));
+    }
+}
