@@ -135,7 +135,8 @@ pub trait Op: Send + Sync + 'static {
     /// The outputs, from the mathematics. What the shapes of the inputs do not tell stands in `outputs`.
     fn reference<R: Real>(&self, inputs: &Inputs<R>, outputs: &[Meta]) -> Vec<Data<R>>;
 
-    /// Launches the kernels. Inputs are dense and start at the beginning of their buffer, unless
+    /// Launches the kernels. They compute in f32; for tensors of f16 the launch sees to loads and stores (see
+    /// `src/gpu/half.rs`), so that what lies in an output between two launches is rounded. Inputs are dense and start at the beginning of their buffer, unless
     /// [`strided`](Self::strided); outputs always are.
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()>;
 

@@ -3,19 +3,23 @@
 
 mod common;
 
+use gradus::autodiff::At;
 use gradus::data::{Batches, FashionMnist, ImageSet, idx};
+use gradus::gpu::Gpu;
 use gradus::io::Checkpoint;
 use gradus::nn::{
     BatchNorm, Conv2d, Dropout, GroupNorm, Gru, Init, KvCache, LayerNorm, Linear, Lstm, LstmCell, Mode,
     MultiHeadAttention, Nonlinearity, Params, RecurrentOptions, Rnn,
 };
+use gradus::op::{self, Data, GpuView, Inputs, Meta, Op};
 use gradus::ops::random::Stream;
 use gradus::ops::{
     Attention, ClassLoss, Conv2dOptions, ConvOptions, CtcLoss, Pool, Pool2d, Reduction, Resize, Rotary, Scan,
     Scatter,
 };
-use gradus::optim::{Adam, Ema, Group, Lamb, Lion, Optimizer, Plateau, RmsProp, Sgd};
-use gradus::{DType, Device, Error, Result, Tensor, autodiff};
+use gradus::optim::{Adam, Ema, Group, Lamb, Lion, LossScaler, Optimizer, Plateau, RmsProp, Sgd};
+use gradus::real::Real;
+use gradus::{Array, DType, Device, Error, Result, Tensor, autodiff};
 use std::path::{Path, PathBuf};
 
 /// The kind of error expected, as the variant's name.
@@ -112,7 +116,18 @@ fn tensors(d: &Device) -> usize {
         call("DType", "i32", || labels(d, &[1, 2]).exp()),
         call("DType", "i32", || labels(d, &[1, 2]).variable()),
         call("DType", "read as i32", || t(&[2]).to_vec::<i32>()),
-        call("DType", "f16", || t(&[2]).to_dtype(DType::F16)),
+        call("DType", "f16", || t(&[2]).add(&t(&[2]).to_dtype(DType::F16)?)),
+        call("Shape", "derivative of [1, 1, 1]", || {
+            autodiff::jacobian(|x| x.square()?.reshape([1; 3]), &t(&[1; 6]))
+        }),
+        call("Shape", "has 2 elements", || autodiff::hessian(|x| x.square(), &t(&[2]))),
+        call("NoGradient", "not among its inputs", || {
+            let x = t(&[2]).variable()?;
+            autodiff::checkpoint(move |v| v[0].mul(&x), &[&t(&[2])])
+        }),
+        call("Argument", "no examples", || {
+            autodiff::per_example_grad(|p, _| p[0].sum(&[], false), &[&t(&[2])], &[])
+        }),
         call("DType", "i32", || Tensor::concat(&[&t(&[2]), &labels(d, &[1, 2])], 0)),
         call("Shape", "[O, C/groups, kh, kw]", || t(&[1, 2, 5]).conv2d(&t(&[3, 2, 3, 3]), None, plain)),
         call("Shape", "groups", || t(&[1, 4, 5, 5]).conv2d(&t(&[3, 2, 3, 3]), None, plain)),
@@ -397,6 +412,17 @@ impl Drop for Folder {
 }
 
 #[test]
+fn loss_scalers() {
+    let mut scaler = LossScaler::default();
+    check(vec![
+        call("Argument", "scale 3", || LossScaler::new(3.0, 10)),
+        call("Argument", "patience 0", || LossScaler::new(2.0, 0)),
+    ]);
+    let error = scaler.unscale(autodiff::Gradients::default()).unwrap_err();
+    assert!(error.to_string().contains("no gradients"), "{error}");
+}
+
+#[test]
 fn files_that_are_missing_cut_off_corrupt_or_of_something_else() {
     let folder = Folder::new("files");
     let d = Device::cpu();
@@ -457,4 +483,57 @@ fn a_lost_device_is_an_error_and_a_new_one_works() {
     assert!(matches!(kind(&error), "DeviceLost" | "Validation"), "{error}");
     let again = common::gpu();
     assert_eq!(Tensor::ones(&again, [2]).unwrap().to_vec::<f32>().unwrap(), [1.0, 1.0]);
+}
+
+/// An operation of a user's own whose reference does something else than its rule says.
+struct Mistaken(&'static str);
+
+impl Op for Mistaken {
+    fn name(&self) -> &'static str {
+        "mistaken"
+    }
+    fn rule(&self, inputs: &[Meta]) -> Result<Vec<Meta>> {
+        Ok(vec![inputs[0]])
+    }
+    fn reference<R: Real>(&self, inputs: &Inputs<R>, outputs: &[Meta]) -> Vec<Data<R>> {
+        let real =
+            |count: usize| Data::Real(Array { shape: outputs[0].shape, data: vec![R::from_f64(1.0); count] });
+        match self.0 {
+            "reads an integer" => vec![real(inputs.real(1).data.len() + 3)],
+            "reads a real" => vec![real(inputs.int(0).data.len() + 3)],
+            "reads a third" => vec![real(inputs.real(2).data.len() + 3)],
+            "gives two" => vec![real(3), real(3)],
+            "gives none" => vec![],
+            "gives four" => vec![real(4)],
+            _ => vec![Data::Int(Array { shape: outputs[0].shape, data: vec![0; 3] })],
+        }
+    }
+    fn plan(&self, _: &Gpu, _: &[GpuView], _: &[GpuView]) -> Result<()> {
+        Ok(())
+    }
+    fn keeps(&self) -> (u32, u32) {
+        (0, 0)
+    }
+    fn vjp(&self, _: &At, _: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None, None])
+    }
+    fn jvp(&self, _: &At, _: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![None])
+    }
+}
+
+#[test]
+fn a_reference_that_disagrees_with_its_rule_is_an_error() {
+    let d = Device::cpu();
+    let (x, k) = (tensor(&d, &[3]), labels(&d, &[0, 1]));
+    let run = |mistake| op::apply(Mistaken(mistake), &[&x, &k]);
+    check(vec![
+        call("Validation", "input 1 as real numbers, which is of integers", || run("reads an integer")),
+        call("Validation", "input 0 as integers, which is of real numbers", || run("reads a real")),
+        call("Validation", "input 2 as real numbers, which does not exist", || run("reads a third")),
+        call("Validation", "1 outputs, its reference gives 2", || run("gives two")),
+        call("Validation", "1 outputs, its reference gives 0", || run("gives none")),
+        call("Validation", "output 0 is [3] f32 by its rule, 4 real numbers", || run("gives four")),
+        call("Validation", "output 0 is [3] f32 by its rule, 3 integers", || run("gives integers")),
+    ]);
 }

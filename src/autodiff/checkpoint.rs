@@ -65,8 +65,8 @@ impl Differentiable for Checkpoint {
 /// computed again when it is asked for.
 ///
 /// Cutting n layers into √n checkpoints lets training hold about 2√n layers' values at a time instead of n,
-/// for one more forward pass. The derivatives are those of `f` itself, to the bit, of any order and in both
-/// modes. `f` must give the same value each time it is called; random numbers do, as they are functions of
+/// for one more forward pass. The derivatives are those of `f` itself, of any order and in both modes; what
+/// reaches one tensor on several ways may be added in another order. `f` must give the same value each time it is called; random numbers do, as they are functions of
 /// seed and stream.
 ///
 /// Source: Chen et al. 2016, arXiv:1604.06174.

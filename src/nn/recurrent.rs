@@ -64,9 +64,13 @@ impl Direction {
         Ok(Direction { input, hidden: recurrent, bias })
     }
 
-    fn weights(&self) -> RecurrentWeights {
-        let bias = self.bias.as_ref().map(|[input, hidden]| [input.get(), hidden.get()]);
-        RecurrentWeights { input: self.input.get(), hidden: self.hidden.get(), bias }
+    /// In the type of the input, if that is f16.
+    fn weights(&self, x: &Tensor) -> Result<RecurrentWeights> {
+        let bias = match &self.bias {
+            Some([input, hidden]) => Some([input.for_input(x)?, hidden.for_input(x)?]),
+            None => None,
+        };
+        Ok(RecurrentWeights { input: self.input.for_input(x)?, hidden: self.hidden.for_input(x)?, bias })
     }
 }
 
@@ -150,7 +154,7 @@ impl Stack {
                     initial.iter().map(|state| state.select(0, number)).collect::<Result<_>>()?;
                 let initial = packed(&own.iter().collect::<Vec<_>>())?;
                 let sequence = Sequence { initial, lengths: lengths.cloned(), reverse: way == 1 };
-                let out = y.recurrent(self.cell, &direction.weights(), &sequence)?;
+                let out = y.recurrent(self.cell, &direction.weights(&y)?, &sequence)?;
                 outputs.push(out.y);
                 states.push(out.state);
             }
@@ -324,7 +328,7 @@ fn step(cell: Cell, direction: &Direction, x: &Tensor, state: &[&Tensor]) -> Res
         return Err(Error::shape(cell.name(), x.describe(), "Give a step [B, I]."));
     }
     let sequence = Sequence { initial: packed(state)?, ..Sequence::default() };
-    Ok(x.unsqueeze(0)?.recurrent(cell, &direction.weights(), &sequence)?.state)
+    Ok(x.unsqueeze(0)?.recurrent(cell, &direction.weights(x)?, &sequence)?.state)
 }
 
 /// A step of an [`Rnn`]. Parameters `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`.

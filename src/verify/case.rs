@@ -29,6 +29,8 @@ pub struct Case {
     pub gradient: bool,
     /// The call must fail with a typed error, on every device.
     pub fails: bool,
+    /// Whether it is tried in f16 too, if it is small.
+    pub half: bool,
 }
 
 /// How an input is made: the same numbers on every device, in every type.
@@ -219,7 +221,7 @@ impl Case {
     ) -> Self {
         let id = format!("{op}/{detail}");
         let inputs = inputs.into_iter().collect();
-        Case { id, inputs, run: Arc::new(run), exact: false, gradient: true, fails: false }
+        Case { id, inputs, run: Arc::new(run), exact: false, gradient: true, fails: false, half: true }
     }
 
     /// All inputs are small whole numbers and every partial sum is exact.
@@ -235,6 +237,11 @@ impl Case {
     /// The call must give a typed error.
     pub fn fails(self) -> Self {
         Case { fails: true, gradient: false, ..self }
+    }
+
+    /// It is not tried in f16: the operation does not take it, or its numbers mean nothing there.
+    pub fn single(self) -> Self {
+        Case { half: false, ..self }
     }
 
     /// The inputs on a device, floats in `dtype`.

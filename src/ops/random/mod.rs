@@ -148,7 +148,8 @@ impl Tensor {
         Tensor::uniform_in(device, DType::F32, shape, stream)
     }
 
-    /// [`uniform`](Self::uniform) in another floating-point type: the same numbers exactly.
+    /// [`uniform`](Self::uniform) in another floating-point type: the same numbers exactly, but in f16
+    /// rounded, some of them to one.
     ///
     /// Errors: [`Error::DType`] if the device does not compute in it.
     pub fn uniform_in(
@@ -168,7 +169,7 @@ impl Tensor {
         Tensor::normal_in(device, DType::F32, shape, stream)
     }
 
-    /// [`normal`](Self::normal) in another floating-point type: the same numbers exactly.
+    /// [`normal`](Self::normal) in another floating-point type: the same numbers exactly, in f16 rounded.
     ///
     /// Errors: [`Error::DType`] if the device does not compute in it.
     pub fn normal_in(
@@ -203,11 +204,9 @@ impl Tensor {
         // Rounded as the numbers are, so that the comparison is exact on every device, and never subnormal.
         let steps = f64::from(1 << 24);
         let below = Formula::scalar((p * steps).round() / steps);
-        Tensor::map_named(
-            "bernoulli",
-            &[&Tensor::uniform_in(device, dtype, shape, stream)?],
-            &Formula::input(0).less(below),
-        )
+        // Compared before anything is rounded to f16.
+        let uniform = Tensor::uniform_in(device, dtype.wide(), shape, stream)?;
+        Tensor::map_named("bernoulli", &[&uniform], &Formula::input(0).less(below))?.to_dtype(dtype)
     }
 }
 

@@ -104,6 +104,9 @@ impl Tensor {
     /// weights and the initial state. On a GPU one launch a step each way, and one matrix product for the
     /// inputs of all steps.
     ///
+    /// For f16 the products with the inputs and what is returned are rounded to f16, the steps themselves
+    /// are in f32.
+    ///
     /// Errors: [`Error::Shape`], [`Error::DType`], [`Error::Device`]; [`Error::Index`] for a length outside
     /// 0..=T.
     pub fn recurrent(
@@ -128,7 +131,10 @@ impl Tensor {
             None => self.like(Shape::new(&[cell.states(), batch, hidden])?, 0.0)?,
         };
         let lengths = sequence.lengths.as_ref().map(|l| in_range(op, l, steps + 1)).transpose()?;
+        // The states of f16 sequences are not rounded at each step: a step reads what the last one left.
+        let float = self.dtype().wide();
         let inputs = [x.reshape([steps, batch, wide])?, weights.hidden.t()?, bias, initial];
+        let inputs: Vec<Tensor> = inputs.iter().map(|t| t.to_dtype(float)).collect::<Result<_>>()?;
         let states = if cell == Cell::GruResetBefore {
             unroll(kind, &inputs, None, &lengths)?
         } else {
@@ -138,10 +144,11 @@ impl Tensor {
         let after = kind.afters(steps);
         let mut y = states.select(0, 0)?.slice(0, after.start, after.end)?;
         if let Some(lengths) = &lengths {
-            y = running(lengths, steps, self)?.where_(&y, &y.full_like(0.0)?)?;
+            y = running(lengths, steps, &y)?.where_(&y, &y.full_like(0.0)?)?;
         }
         let last = if sequence.reverse { 0 } else { steps };
-        Ok(RecurrentOutput { y, state: states.select(1, last)? })
+        let state = states.select(1, last)?.to_dtype(self.dtype())?;
+        Ok(RecurrentOutput { y: y.to_dtype(self.dtype())?, state })
     }
 }
 
