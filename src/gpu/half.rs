@@ -6,6 +6,8 @@
 //! f32 in all of them, and a kernel need not know. WGSL converts nothing by itself: if an access were missed,
 //! the kernel would not compile.
 //!
+//! A kernel that moves floats as the words that hold them, or compares these, is given the words of the f32.
+//!
 //! The accesses are found in the text. A storage buffer is an array, so they are `name[…]`, with a component
 //! of a vector behind it perhaps, and a write is one at the beginning of a statement with `=` behind it.
 
@@ -51,37 +53,67 @@ fn narrow(label: &str, text: &str, half: u32) -> Result<String> {
             return Err(Error::validation(
                 "shader",
                 format!("{label}: binding {binding} cannot hold f16"),
-                "Declare it as an array of f32 or of vectors of f32 in one line.",
+                "Declare it as an array of f32, vectors of f32, or words, in one line.",
             ));
         };
-        out = rewrite(&out, binding, &name, &element);
+        out = rewrite(&out, binding, &name, element);
     }
     Ok(out)
+}
+
+/// What an array of floats may be declared to hold, and how its elements are read and written in f16.
+struct Element {
+    wide: &'static str,
+    narrow: &'static str,
+    /// Around an f16 that is read: what makes it the declared type.
+    read: [&'static str; 2],
+    /// Around a value that is written.
+    write: [&'static str; 2],
+}
+
+const ELEMENTS: [Element; 6] = [
+    float("f32", "f16", ["f32(", ")"], ["f16(", ")"]),
+    float("vec2<f32>", "vec2<f16>", ["vec2<f32>(", ")"], ["vec2<f16>(", ")"]),
+    float("vec3<f32>", "vec3<f16>", ["vec3<f32>(", ")"], ["vec3<f16>(", ")"]),
+    float("vec4<f32>", "vec4<f16>", ["vec4<f32>(", ")"], ["vec4<f16>(", ")"]),
+    word("u32", ["bitcast<u32>(f32(", "))"]),
+    word("i32", ["bitcast<i32>(f32(", "))"]),
+];
+
+const fn float(
+    wide: &'static str,
+    narrow: &'static str,
+    read: [&'static str; 2],
+    write: [&'static str; 2],
+) -> Element {
+    Element { wide, narrow, read, write }
+}
+
+const fn word(wide: &'static str, read: [&'static str; 2]) -> Element {
+    Element { wide, narrow: "f16", read, write: ["f16(bitcast<f32>(", "))"] }
 }
 
 fn attribute(binding: u32) -> String {
     format!("@group(0) @binding({binding}) var<storage")
 }
 
-/// Name and element type of the array at a binding, if it is of floats.
-fn declared(text: &str, binding: u32) -> Option<(String, String)> {
+/// Name and elements of the array at a binding.
+fn declared(text: &str, binding: u32) -> Option<(String, &'static Element)> {
     let line = text.lines().find(|line| line.starts_with(&attribute(binding)))?;
     let (name, kind) = line.split_once("> ")?.1.split_once(": ")?;
     let element = kind.strip_prefix("array<")?.split(";").next()?.trim_end().strip_suffix('>')?;
-    let known = ["f32", "vec2<f32>", "vec3<f32>", "vec4<f32>"].contains(&element);
-    known.then(|| (name.to_string(), element.to_string()))
+    Some((name.to_string(), ELEMENTS.iter().find(|known| known.wide == element)?))
 }
 
-/// The text with f16 in the buffer `name`, whose elements are declared as `element`.
-fn rewrite(text: &str, binding: u32, name: &str, element: &str) -> String {
-    let narrow = element.replace("f32", "f16");
+/// The text with f16 in the buffer `name`.
+fn rewrite(text: &str, binding: u32, name: &str, element: &Element) -> String {
     let mut out = String::with_capacity(text.len() + 256);
     for line in text.lines() {
         if line.starts_with(&attribute(binding)) {
-            out += &line.replacen(element, &narrow, 1);
+            out += &line.replacen(element.wide, element.narrow, 1);
         } else {
             let (code, comment) = line.find("//").map_or((line, ""), |at| line.split_at(at));
-            accesses(&mut out, code, name, element, &narrow);
+            accesses(&mut out, code, name, element);
             out += comment;
         }
         out.push('\n');
@@ -90,22 +122,22 @@ fn rewrite(text: &str, binding: u32, name: &str, element: &str) -> String {
 }
 
 /// One line of code with every access to `name` converted.
-fn accesses(out: &mut String, code: &str, name: &str, element: &str, narrow: &str) {
-    let indent = code.len() - code.trim_start().len();
+fn accesses(out: &mut String, code: &str, name: &str, element: &Element) {
+    let Element { read, write, .. } = element;
     let mut rest = code;
     while let Some((before, index, after)) = access(rest, name) {
         // An index may read the same buffer.
         let mut inner = String::new();
-        accesses(&mut inner, index, name, element, narrow);
+        accesses(&mut inner, index, name, element);
         let starts = before.trim().is_empty() && rest.len() == code.len();
         let value = after.strip_prefix(" = ").and_then(|value| value.strip_suffix(';')).filter(|_| starts);
         if let Some(value) = value {
-            let _ = write!(out, "{}{name}[{inner}] = {narrow}(", &code[..indent]);
-            accesses(out, value, name, element, narrow);
-            *out += ");";
+            let _ = write!(out, "{before}{name}[{inner}] = {}", write[0]);
+            accesses(out, value, name, element);
+            let _ = write!(out, "{};", write[1]);
             return;
         }
-        let _ = write!(out, "{before}{element}({name}[{inner}])");
+        let _ = write!(out, "{before}{}{name}[{inner}]{}", read[0], read[1]);
         rest = after;
     }
     *out += rest;
@@ -157,7 +189,7 @@ fn main() {
     #[test]
     fn reads_widen_and_writes_round() {
         parse("kernel", KERNEL).unwrap();
-        for half in 1..4 {
+        for half in 1..8 {
             parse("kernel", &narrow("kernel", KERNEL, half).unwrap()).unwrap();
         }
         let text = narrow("kernel", KERNEL, 3).unwrap();
@@ -168,7 +200,15 @@ fn main() {
     }
 
     #[test]
-    fn a_buffer_of_integers_cannot_hold_f16() {
-        assert!(matches!(narrow("kernel", KERNEL, 4), Err(Error::Validation { .. })));
+    fn words_are_those_of_the_f32() {
+        let text = narrow("kernel", KERNEL, 4).unwrap();
+        parse("kernel", &text).unwrap();
+        assert!(text.contains("y[bitcast<i32>(f32(next[0]))]"), "{text}");
+    }
+
+    #[test]
+    fn a_buffer_of_something_else_cannot_hold_f16() {
+        let atomics = KERNEL.replace("array<i32>", "array<atomic<i32>>");
+        assert!(matches!(narrow("kernel", &atomics, 4), Err(Error::Validation { .. })));
     }
 }
