@@ -199,6 +199,28 @@ fn main() {
         assert_eq!(text.lines().count(), KERNEL.lines().count());
     }
 
+    /// Every kernel there is, whatever cases launch: no access is missed.
+    #[test]
+    fn every_shader_takes_f16_in_all_its_buffers_at_once() {
+        let mut folders = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/shaders").into()];
+        let mut count = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir::<std::path::PathBuf>(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let (text, name) = (std::fs::read_to_string(&path).unwrap(), path.display().to_string());
+                let held = (0..8).filter(|k| declared(&text, k + 1).is_some());
+                let half = held.fold(0, |half, k| half | 1 << k);
+                parse(&name, &narrow(&name, &text, half).unwrap()).unwrap();
+                count += usize::from(half != 0);
+            }
+        }
+        assert!(count > 20, "{count}");
+    }
+
     #[test]
     fn words_are_those_of_the_f32() {
         let text = narrow("kernel", KERNEL, 4).unwrap();

@@ -328,5 +328,8 @@ fn backward() -> Vec<Case> {
 
 pub(in crate::ops) fn rooms() -> Vec<Room> {
     let cases = [sizes(), positions(), masks(), options(), extremes(), failures()].concat();
-    vec![Room { op: "attention", cases }, Room { op: "attention_backward", cases: backward().into_iter().map(Case::single).collect() }]
+    vec![
+        Room { op: "attention", cases },
+        Room { op: "attention_backward", cases: backward().into_iter().map(Case::single).collect() },
+    ]
 }
