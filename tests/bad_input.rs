@@ -15,7 +15,7 @@ use gradus::op::{self, Data, GpuView, Inputs, Meta, Op};
 use gradus::ops::random::Stream;
 use gradus::ops::{
     Attention, ClassLoss, Conv2dOptions, ConvOptions, CtcLoss, Pool, Pool2d, Reduction, Resize, Rotary, Scan,
-    Scatter,
+    Scatter, lanczos,
 };
 use gradus::optim::{Adam, Ema, Group, Lamb, Lion, LossScaler, Optimizer, Plateau, RmsProp, Sgd};
 use gradus::real::Real;
@@ -250,6 +250,13 @@ fn tensors(d: &Device) -> usize {
         call("Shape", "scatter_nd", || {
             t(&[2, 3]).scatter_nd(&labels(d, &[1]).reshape([1, 1])?, &t(&[1, 2]), Scatter::Replace)
         }),
+        call("Shape", "cholesky", || t(&[2, 3]).cholesky()),
+        call("Argument", "pivot 1 is not positive", || t(&[2, 2]).cholesky()),
+        call("DType", "cholesky", || labels(d, &[1]).reshape([1, 1])?.cholesky()),
+        call("Shape", "triangular_solve", || t(&[3, 3]).triangular_solve(&t(&[2, 1]), false)),
+        call("Shape", "unsqueeze", || t(&[3, 3]).cholesky_solve(&t(&[3]))),
+        call("Argument", "0 steps", || lanczos(|v| Ok(v.clone()), &t(&[3]), 0)),
+        call("Shape", "use flatten", || lanczos(|v| Ok(v.clone()), &t(&[3, 1]), 2)),
         call("Axis", "argsort", || t(&[3]).argsort(1, false)),
         call("Argument", "topk", || t(&[3]).topk(4, 0, true)),
         call("DType", "cumsum", || labels(d, &[1, 2]).cumsum(0, Scan::default())),

@@ -94,6 +94,21 @@ fn every_file_is_valid_as_it_stands() {
     println!("{} files", files.len());
 }
 
+/// There is no import: who needs tanh has its text, and this is where the copies are kept equal.
+#[test]
+fn every_copy_of_tanh_is_the_one_in_the_library() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let text_of = |path: &Path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let start = text.find("fn gradus_tanh")?;
+        let end = start + text[start..].find("\n}\n").unwrap();
+        Some(text[start..end].to_string())
+    };
+    let library = text_of(&folder.join("lib/special.wgsl")).unwrap();
+    let copies: Vec<String> = files(&folder).iter().filter_map(|path| text_of(path)).collect();
+    assert!(copies.len() > 1 && copies.iter().all(|copy| *copy == library));
+}
+
 #[test]
 fn every_file_is_launched_by_some_case() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");

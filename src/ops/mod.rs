@@ -7,6 +7,7 @@ mod conv;
 pub(crate) mod dropout;
 mod einsum;
 mod index;
+mod linalg;
 mod loss;
 mod matmul;
 mod norm;
@@ -27,6 +28,7 @@ pub use attention::Attention;
 pub use batch_norm::BatchNormOutput;
 pub use conv::{Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvOptions};
 pub use index::Scatter;
+pub use linalg::{Spectrum, lanczos};
 pub use loss::{ClassLoss, CtcLoss, Reduction};
 pub use pool::{Pool, Pool1d, Pool2d, Pool3d};
 pub use random::Stream;
@@ -62,6 +64,7 @@ pub fn rooms() -> Vec<Room> {
         random::rooms(),
         dropout::rooms(),
         recurrent::rooms(),
+        linalg::rooms(),
         crate::optim::rooms(),
     ]
     .into_iter()

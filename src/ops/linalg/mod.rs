@@ -1,0 +1,27 @@
+//! Dense linear algebra: Cholesky factors, triangular systems, and eigenvalues of symmetric operators.
+//!
+//! What is iterated n times compounds a worst-case bound, so large results are judged by their residual:
+//! each method states its criterion, and `tests/linalg.rs` holds the device to it. The cases here are of small,
+//! well-conditioned matrices, whose elements have bounds that still say something.
+
+mod cases;
+mod cholesky;
+mod lanczos;
+mod triangular;
+
+pub(super) use self::cases::rooms;
+pub use self::lanczos::{Spectrum, lanczos};
+use crate::error::{Error, Result};
+use crate::op::Meta;
+
+/// Floats, and the last two axes of one extent.
+fn check_square(op: &'static str, a: &Meta) -> Result<()> {
+    if !a.dtype.is_float() {
+        return Err(Error::dtype(op, a.to_string(), "Convert to a float with to_dtype."));
+    }
+    let rank = a.shape.rank();
+    if rank < 2 || a.shape[rank - 1] != a.shape[rank - 2] {
+        return Err(Error::shape(op, a.to_string(), "Give square matrices [.., n, n]."));
+    }
+    Ok(())
+}
