@@ -47,6 +47,7 @@ fn table(first: usize, count: usize, d: usize, base: f64, f: fn(f64) -> f64) -> 
 /// Numbers that a device rounds to its type.
 fn constants(device: &Device, dtype: DType, data: &[f64], shape: Shape) -> Result<Tensor> {
     match dtype {
+        DType::F16 | DType::BoundedF16 => constants(device, dtype.wide(), data, shape)?.to_dtype(dtype),
         DType::Bounded => {
             let rounded: Vec<Bounded> = data.iter().map(|&value| Bounded::from_f64(value)).collect();
             Tensor::from_slice(device, &rounded, shape)

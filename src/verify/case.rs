@@ -194,6 +194,7 @@ impl Input {
 /// A tensor of floating type `dtype` with these values.
 pub(crate) fn from_f64(device: &Device, dtype: DType, data: &[f64], shape: Shape) -> Result<Tensor> {
     match dtype {
+        DType::F16 | DType::BoundedF16 => from_f64(device, dtype.wide(), data, shape)?.to_dtype(dtype),
         DType::F64 => Tensor::from_slice(device, data, shape),
         DType::Bounded => {
             let exact: Vec<Bounded> = data.iter().map(|&v| Bounded::exact(v)).collect();

@@ -58,10 +58,11 @@ fn counted(
     };
     if (0..classes as i64).contains(&i64::from(ignore)) {
         let labels = in_range(op, labels, classes)?;
-        let mask = Tensor::map([&labels.to_dtype(like.dtype())?], |[label]| {
+        // f16 does not hold every label.
+        let mask = Tensor::map([&labels.to_dtype(like.dtype().wide())?], |[label]| {
             1.0 - label.equal(Formula::scalar(ignore.into()))
         })?;
-        return Ok((labels, Some(mask)));
+        return Ok((labels, Some(mask.to_dtype(like.dtype())?)));
     }
     // A label that is no class must not reach a kernel: read them, as wherever the range is not known to fit.
     let values = labels.to_vec::<i32>()?;

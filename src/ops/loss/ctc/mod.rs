@@ -56,6 +56,12 @@ impl Tensor {
         options: CtcLoss,
     ) -> Result<Tensor> {
         let op = "ctc_loss";
+        // The logarithms of whole alignments are added up in f32.
+        let wide = self.to_dtype(self.dtype().wide())?;
+        if wide.dtype() != self.dtype() {
+            let loss = wide.ctc_loss(targets, input_lengths, target_lengths, options)?;
+            return loss.to_dtype(self.dtype());
+        }
         let labels = self.ctc_labels(targets, input_lengths, target_lengths, options.blank)?;
         let lattice = Lattice::of(&labels, options.blank);
         let (mut counts, mut shares) = (vec![], vec![]);
