@@ -111,9 +111,10 @@ fn cholesky_solve() -> Vec<Case> {
 }
 
 pub(in crate::ops) fn rooms() -> Vec<Room> {
+    let room = |op, cases: Vec<Case>| Room { op, cases: cases.into_iter().map(Case::single).collect() };
     vec![
-        Room { op: "cholesky", cases: cholesky() },
-        Room { op: "triangular_solve", cases: triangular_solve() },
-        Room { op: "cholesky_solve", cases: cholesky_solve() },
+        room("cholesky", cholesky()),
+        room("triangular_solve", triangular_solve()),
+        room("cholesky_solve", cholesky_solve()),
     ]
 }

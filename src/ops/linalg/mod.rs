@@ -11,13 +11,18 @@ mod triangular;
 
 pub(super) use self::cases::rooms;
 pub use self::lanczos::{Spectrum, lanczos};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::Meta;
 
-/// Floats, and the last two axes of one extent.
+/// Floats of at least 32 bits, and the last two axes of one extent.
 fn check_square(op: &'static str, a: &Meta) -> Result<()> {
     if !a.dtype.is_float() {
         return Err(Error::dtype(op, a.to_string(), "Convert to a float with to_dtype."));
+    }
+    // Each entry is computed from those before it, which f16 would have rounded away.
+    if matches!(a.dtype, DType::F16 | DType::BoundedF16) {
+        return Err(Error::dtype(op, a.to_string(), "Factor and solve in f32: convert with to_dtype."));
     }
     let rank = a.shape.rank();
     if rank < 2 || a.shape[rank - 1] != a.shape[rank - 2] {
