@@ -121,7 +121,9 @@ fn non_finite_cases() -> Vec<Case> {
     let call = |x: &[crate::Tensor]| super::loss_scaler::non_finite(&x[0].to_dtype(x[0].dtype().wide())?);
     let mixed = |count: usize| -> Vec<f64> {
         let (most, least) = (f64::from(f32::MAX), f64::from(f32::MIN_POSITIVE));
-        let kinds = [1.0, f64::INFINITY, most, f64::NAN, -least, f64::NEG_INFINITY, -most, 0.0, 2.5];
+        // A NaN whose last bit is set too: all of the exponent counts, and nothing else.
+        let odd = f64::from(f32::from_bits(0x7fc0_0001));
+        let kinds = [1.0, f64::INFINITY, most, f64::NAN, -least, f64::NEG_INFINITY, -most, odd, 0.0, 2.5];
         kinds.iter().copied().cycle().take(count).collect()
     };
     let make = |detail: &str, input: Input| Case::new("non_finite", detail, [input], call).value_only();
