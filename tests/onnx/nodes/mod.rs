@@ -1,0 +1,23 @@
+//! ONNX's operators in terms of gradus.
+
+mod index;
+mod linear;
+mod norm;
+mod pointwise;
+mod recurrent;
+mod reduce;
+mod shape;
+
+use super::{Answer, Call, Stop};
+
+/// What gradus gives for the node.
+pub fn run(call: &Call) -> Answer {
+    for family in
+        [pointwise::run, reduce::run, shape::run, index::run, linear::run, norm::run, recurrent::run]
+    {
+        if let Some(answer) = family(call) {
+            return answer;
+        }
+    }
+    Err(Stop::Missing("the operator"))
+}
