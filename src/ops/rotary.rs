@@ -86,16 +86,40 @@ impl Tensor {
             constants(self.device(), self.dtype(), &table(offset, time, d, rotary.base, f), shape)
         };
         let (sin, cos) = (make(libm::sin)?, make(libm::cos)?);
-        let [a, b] = match rotary.pairs {
-            Pairs::Halves => [self.slice(-1, 0, d / 2)?, self.slice(-1, d / 2, d)?],
+        self.rotary_by(&cos, &sin, rotary.pairs)
+    }
+
+    /// The turn of [`rotary`](Self::rotary) by given angles: pairs (a, b) of the first d features become
+    /// (a·cos − b·sin, a·sin + b·cos), where `cos` and `sin` `[.., T, d/2]` broadcast to `self` `[.., T, D]` but
+    /// for its last axis; features from d on stay. The gradient reaches all three.
+    ///
+    /// Errors: [`Error::Shape`] unless the tables are alike, fit, and turn no more features than there are;
+    /// [`Error::DType`], [`Error::Device`]. Source: ONNX `RotaryEmbedding`.
+    pub fn rotary_by(&self, cos: &Tensor, sin: &Tensor, pairs: Pairs) -> Result<Tensor> {
+        let op = "rotary_by";
+        self.require_float(op)?;
+        let (all, half) = (self.shape().last().copied(), cos.shape().last().copied());
+        let (Some(all), Some(half), true) = (all, half, cos.shape() == sin.shape()) else {
+            let given = format!("{} by {} and {}", self.describe(), cos.describe(), sin.describe());
+            return Err(Error::shape(op, given, "Give [.., T, D] and two tables [.., T, d/2] of one shape."));
+        };
+        let d = 2 * half;
+        let turns = [&self.shape()[..self.rank() - 1], &[half]].concat();
+        let turns = Shape::new(&turns)?;
+        if d > all || Shape::broadcast(op, &turns, cos.shape())? != turns {
+            let given = format!("{} by tables {}", self.describe(), cos.describe());
+            return Err(Error::shape(op, given, "The tables broadcast to half the features at most."));
+        }
+        let [a, b] = match pairs {
+            Pairs::Halves => [self.slice(-1, 0, half)?, self.slice(-1, half, d)?],
             Pairs::Neighbours => [self.slice_step(-1, 0, d, 2)?, self.slice_step(-1, 1, d, 2)?],
         };
         let turned = [
-            Tensor::map([&a, &b, &cos, &sin], |[a, b, cos, sin]| a * cos - b * sin)?,
-            Tensor::map([&a, &b, &cos, &sin], |[a, b, cos, sin]| a * sin + b * cos)?,
+            Tensor::map([&a, &b, cos, sin], |[a, b, cos, sin]| a * cos - b * sin)?,
+            Tensor::map([&a, &b, cos, sin], |[a, b, cos, sin]| a * sin + b * cos)?,
         ];
         let rest = (d < all).then(|| self.slice(-1, d, all)).transpose()?;
-        let turned = match rotary.pairs {
+        let turned = match pairs {
             Pairs::Halves => turned.to_vec(),
             Pairs::Neighbours => {
                 let [a, b] = [turned[0].unsqueeze(self.rank())?, turned[1].unsqueeze(self.rank())?];
@@ -159,6 +183,20 @@ pub(super) fn rooms() -> Vec<Room> {
     }
     rotary.push(case("base 0", Input::any([2, 4]), Rotary { base: 0.0, ..halves }, 0).fails());
     rotary.push(case("integers", Input::index([2, 4], 3), halves, 0).fails());
+    let by = |detail: &str, x: &[usize], cos: &[usize], sin: &[usize], pairs: Pairs| {
+        let inputs = [Input::any(x), Input::any(cos), Input::any(sin)];
+        Case::new("rotary_by", detail, inputs, move |x| x[0].rotary_by(&x[1], &x[2], pairs))
+    };
+    let given = vec![
+        by("halves 2x3x5x6", &[2, 3, 5, 6], &[5, 3], &[5, 3], Pairs::Halves),
+        by("halves, a table for each", &[2, 3, 5, 6], &[2, 1, 5, 2], &[2, 1, 5, 2], Pairs::Halves),
+        by("neighbours 2x7x9", &[2, 7, 9], &[7, 4], &[7, 4], Pairs::Neighbours),
+        by("neighbours, none", &[2, 7, 9], &[7, 0], &[7, 0], Pairs::Neighbours),
+        by("different tables", &[5, 6], &[5, 3], &[1, 3], Pairs::Halves).fails(),
+        by("more than all", &[5, 6], &[5, 4], &[5, 4], Pairs::Halves).fails(),
+        by("other times", &[5, 6], &[4, 3], &[4, 3], Pairs::Halves).fails(),
+        by("a table of higher rank", &[5, 6], &[2, 5, 3], &[2, 5, 3], Pairs::Halves).fails(),
+    ];
     // The input carries nothing but the device and the type.
     let positions = |detail: &str, first: usize, count: usize, features: usize| {
         let run = move |x: &[Tensor]| Tensor::sinusoidal(x[0].device(), x[0].dtype(), first, count, features);
@@ -170,7 +208,11 @@ pub(super) fn rooms() -> Vec<Room> {
         positions("no positions", 0, 0, 4).value_only(),
         positions("odd", 0, 5, 5).fails(),
     ];
-    vec![Room { op: "rotary", cases: rotary }, Room { op: "sinusoidal", cases: sinusoidal }]
+    vec![
+        Room { op: "rotary", cases: rotary },
+        Room { op: "rotary_by", cases: given },
+        Room { op: "sinusoidal", cases: sinusoidal },
+    ]
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Attention and rotary positions.
 
 use super::{Answer, Call, Stop};
-use gradus::ops::Attention;
+use gradus::ops::{Attention, Pairs};
 use gradus::{Result, Tensor};
 
 pub fn run(call: &Call) -> Option<Answer> {
@@ -50,13 +50,11 @@ fn attention(call: &Call) -> Answer {
     }
     if call.has(3) {
         // Keys beyond the end of the mask do not count.
-        let stored = call.stored(3);
-        let short = k.shape()[2] - stored.shape[stored.shape.len() - 1];
-        if short > 0 {
-            return Err(Stop::Missing("masks shorter than the keys"));
-        }
-        let mask = call.x(3)?;
-        if stored.is_float() { options.bias = Some(mask) } else { options.mask = Some(mask) }
+        let (mask, float) = (call.x(3)?, call.stored(3).is_float());
+        let mut missing = vec![(0, 0); mask.rank()];
+        missing[mask.rank() - 1].1 = k.shape()[2] - mask.shape()[mask.rank() - 1];
+        let mask = mask.pad(&missing, if float { f64::from(f32::MIN) } else { 0.0 })?;
+        if float { options.bias = Some(mask) } else { options.mask = Some(mask) }
     }
     let mut y = q.attention(&k, &v, &options)?;
     if flat {
@@ -66,7 +64,16 @@ fn attention(call: &Call) -> Answer {
     Ok(vec![y, k, v])
 }
 
-/// ONNX gives tables of cosines and sines, where gradus computes the angles: the turn alone is composed here.
-fn rotary(_: &Call) -> Answer {
-    Err(Stop::Missing("tables of cosines in the place of angles"))
+fn rotary(call: &Call) -> Answer {
+    let x = call.float(0)?;
+    let turned = heads(&x, call.int("num_heads", 1).max(1) as usize)?;
+    // A row of the table for each position, for all heads.
+    let table = |index: usize| -> Answer<Tensor> {
+        let table = call.float(index)?;
+        let rows = if call.has(3) { table.take(0, &call.x(3)?)? } else { table };
+        Ok(rows.unsqueeze(1)?)
+    };
+    let pairs = if call.flag("interleaved") { Pairs::Neighbours } else { Pairs::Halves };
+    let y = turned.rotary_by(&table(1)?, &table(2)?, pairs)?;
+    Ok(vec![if x.rank() == 3 { y.transpose(1, 2)?.reshape(x.shape())? } else { y }])
 }

@@ -1,5 +1,6 @@
 //! ONNX's operators in terms of gradus.
 
+mod attention;
 mod index;
 mod linear;
 mod norm;
@@ -12,9 +13,16 @@ use super::{Answer, Call, Stop};
 
 /// What gradus gives for the node.
 pub fn run(call: &Call) -> Answer {
-    for family in
-        [pointwise::run, reduce::run, shape::run, index::run, linear::run, norm::run, recurrent::run]
-    {
+    for family in [
+        pointwise::run,
+        reduce::run,
+        shape::run,
+        index::run,
+        linear::run,
+        norm::run,
+        recurrent::run,
+        attention::run,
+    ] {
         if let Some(answer) = family(call) {
             return answer;
         }
