@@ -3,11 +3,14 @@
 mod attention;
 mod index;
 mod linear;
+mod loss;
 mod norm;
+mod optim;
 mod pointwise;
 mod recurrent;
 mod reduce;
 mod shape;
+mod window;
 
 use super::{Answer, Call, Stop};
 
@@ -22,6 +25,9 @@ pub fn run(call: &Call) -> Answer {
         norm::run,
         recurrent::run,
         attention::run,
+        window::run,
+        loss::run,
+        optim::run,
     ] {
         if let Some(answer) = family(call) {
             return answer;
