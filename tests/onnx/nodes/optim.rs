@@ -49,21 +49,17 @@ fn trained(
     let decay = call.number("norm_coefficient", 0.0);
     let (alpha, beta) = (call.number("alpha", 0.9), call.number("beta", 0.999));
     let epsilon = call.number("epsilon", 0.0);
-    // At step zero ONNX's Adam leaves out the corrections 1 − αᵗ and 1 − βᵗ: rate and ε take them back.
-    let root = (1.0 - beta).sqrt();
+    // A state is that of a parameter that has taken a step, so this is the second. At ONNX's step zero the rate
+    // has not decayed, and Adam leaves out the corrections 1 − αᵗ and 1 − βᵗ: rate and ε take them back.
+    let root = (1.0 - beta * beta).sqrt();
     let mut optimizer: Box<dyn Optimizer> = match kind {
         "adam" => Box::new(
-            Adam::new(&params, lr * (1.0 - alpha) / root)?
+            Adam::new(&params, lr * (1.0 - alpha * alpha) / root)?
                 .betas(alpha, beta)?
                 .eps(epsilon / root)?
                 .weight_decay(decay)?,
         ),
-        "adagrad" => Box::new(
-            Adagrad::new(&params, lr)?
-                .eps(epsilon)?
-                .lr_decay(call.number("decay_factor", 0.0))?
-                .weight_decay(decay)?,
-        ),
+        "adagrad" => Box::new(Adagrad::new(&params, lr)?.eps(epsilon)?.weight_decay(decay)?),
         _ if call.text("mode", "standard") == "nesterov" => {
             Box::new(Sgd::new(&params, lr)?.nesterov(alpha)?.weight_decay(decay)?)
         }
@@ -71,7 +67,8 @@ fn trained(
     };
     let tensors: BTreeMap<String, Tensor> =
         names.iter().zip(states).map(|(name, state)| (format!("p.{name}"), state.clone())).collect();
-    let state = State { kind: kind.into(), lr: optimizer.lr(), steps: BTreeMap::new(), tensors };
+    let state =
+        State { kind: kind.into(), lr: optimizer.lr(), steps: BTreeMap::from([("p".into(), 1)]), tensors };
     optimizer.restore(&state)?;
     optimizer.step(&parameter.get().mul(g)?.sum(&[], false)?.backward()?)?;
     let after = optimizer.state();

@@ -195,11 +195,9 @@ fn max_unpool(call: &Call) -> Answer {
     if !call.has(2) {
         return Ok(vec![y]);
     }
-    // A larger output reads the same positions by its own width.
-    let wanted = call.whole(2);
-    let image = [wanted[2] as usize, wanted[3] as usize];
-    let at: Vec<i32> = call.whole(1).iter().map(|&at| at as i32).collect();
-    Ok(vec![x.max_unpool2d(&call.index(&at, x.shape())?, image)?])
+    // A larger output has zeros behind.
+    let more = |axis: usize| call.whole(2)[axis] as usize - y.shape()[axis];
+    Ok(vec![y.pad(&[(0, 0), (0, 0), (0, more(2)), (0, more(3))], 0.0)?])
 }
 
 fn resize(call: &Call) -> Answer {
