@@ -197,9 +197,10 @@ fn survey<'a>(
             let mut others = HashSet::new();
             for (device, gpu) in gpus.iter().enumerate() {
                 gpu.take_launched();
-                outputs(case, direction, &devices[device], DType::F32)?
-                    .iter()
-                    .try_for_each(Tensor::finish)?;
+                // An operation that reads back what it computed fails where its loops were cut short: below
+                // it is told from one that fails as it is.
+                let _ = outputs(case, direction, &devices[device], DType::F32)
+                    .and_then(|results| results.iter().try_for_each(Tensor::finish));
                 let launched = gpu.take_launched();
                 let kernels: HashSet<String> = launched.texts.keys().cloned().collect();
                 // Where two devices launch the same, once is enough.
