@@ -35,8 +35,9 @@ fn verify_prints_a_row_for_each_operation_and_way() {
     assert!(output.status.success());
     let rows = json(&output);
     assert_eq!(rows["failed"], 0);
-    let ways: Vec<&str> =
-        rows["ops"].as_array().unwrap().iter().map(|r| r["direction"].as_str().unwrap()).collect();
+    // An adapter that offers f16 has rows of that type as well.
+    let single = rows["ops"].as_array().unwrap().iter().filter(|row| row["dtype"] == "f32");
+    let ways: Vec<&str> = single.map(|row| row["direction"].as_str().unwrap()).collect();
     assert_eq!(ways, ["forward", "vjp", "jvp"]);
     assert!(!gradus(&["verify", "no case is called so", "--device", "cpu"]).status.success());
 }

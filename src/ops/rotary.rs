@@ -110,6 +110,9 @@ impl Tensor {
             let given = format!("{} by tables {}", self.describe(), cos.describe());
             return Err(Error::shape(op, given, "The tables broadcast to half the features at most."));
         }
+        if half == 0 {
+            return Ok(self.clone());
+        }
         let [a, b] = match pairs {
             Pairs::Halves => [self.slice(-1, 0, half)?, self.slice(-1, half, d)?],
             Pairs::Neighbours => [self.slice_step(-1, 0, d, 2)?, self.slice_step(-1, 1, d, 2)?],
