@@ -111,7 +111,7 @@ fn formulas() -> Vec<Room> {
         cases(
             "muon",
             &[&[1], &[5], &[3, 3], &[4, 2], &[2, 1, 3], &[0, 3], &[3, 0]],
-            &[("", MuonRule { momentum: 0.9, vector_lr: 0.5 })],
+            &[("", MuonRule { momentum: 0.9, vector_lr: 0.5, iterations: 1 })],
         ),
     ]
 }
@@ -159,13 +159,18 @@ mod tests {
     #[test]
     fn updates_stay_within_their_bounds_on_the_gpu() {
         let (cpu, gpu) = (Device::cpu(), Device::auto().unwrap());
+        let mut vacuous = vec![];
         for case in rooms().into_iter().flat_map(|room| room.cases) {
             let run = |device: &Device, dtype| (case.run)(&case.make(device, dtype).unwrap());
             if case.fails {
                 assert!(run(&cpu, DType::F32).is_err() && run(&gpu, DType::F32).is_err(), "{}", case.id);
                 continue;
             }
-            let bounds = run(&cpu, DType::Bounded).unwrap().to_vec::<Bounded>().unwrap();
+            let bounds = run(&cpu, DType::Bounded).unwrap();
+            if bounds.dtype() != DType::Bounded {
+                continue; // Integers, which `verify` demands to be equal.
+            }
+            let bounds = bounds.to_vec::<Bounded>().unwrap();
             for device in [&cpu, &gpu] {
                 let y = run(device, DType::F32).unwrap();
                 assert!(y.guard_intact().unwrap());
@@ -174,10 +179,38 @@ mod tests {
                 for (i, (y, bound)) in y.iter().zip(&bounds).enumerate() {
                     let error = (f64::from(*y) - bound.value).abs();
                     assert!(error <= bound.error, "{}[{i}] on {device}: {y}, {bound:?}", case.id);
-                    // Five steps of an iteration with a slope of 3.4 widen Muon's.
-                    let limit = if case.id.starts_with("muon") { 1e-2 } else { 1e-4 };
-                    assert!(bound.error < limit, "{}[{i}]: the bound {bound:?} says nothing", case.id);
+                    if bound.error >= 1e-4 {
+                        vacuous.push(format!("{}[{i}]: the bound {bound:?} says nothing", case.id));
+                    }
                 }
+            }
+        }
+        assert!(vacuous.is_empty(), "{}", vacuous.join("\n"));
+    }
+
+    /// Muon's five steps compound the worst case to nothing, so the whole update is held to f64. A step moves a
+    /// singular value by at most its slope at zero, 3.4445: what rounding adds to each grows to at most
+    /// (3.4445⁵ − 1)/2.4445 = 198 times, and counts by the rate of 0.05. Eight units of 2⁻²³ a step make 1e-5.
+    #[test]
+    fn muon_is_near_the_truth() {
+        use crate::optim::slots::{Rule, Turn};
+        let rule = super::MuonRule { momentum: 0.9, vector_lr: 0.5, iterations: 5 };
+        for shape in [[3, 3], [7, 4], [16, 33]] {
+            let run = |device: &Device, dtype| {
+                let make = |stream| {
+                    let stream = crate::ops::Stream::new(5, stream);
+                    Tensor::normal_in(&Device::cpu(), DType::F64, shape, stream).unwrap().to_dtype(DType::F32)
+                };
+                let make = |stream| make(stream)?.to_device(device)?.to_dtype(dtype);
+                let turn = Turn { t: 1, lr: 0.05, decay: 0.1 };
+                rule.update(turn, &make(0)?, &make(1)?, &mut [make(2)?]).and_then(|p| p.to_f64())
+            };
+            let truth = run(&Device::cpu(), DType::F64).unwrap();
+            for device in [Device::cpu(), Device::auto().unwrap()] {
+                let found = run(&device, DType::F32).unwrap();
+                let worst = found.iter().zip(&truth).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                println!("muon {shape:?} on {device}: {worst:.1e} off");
+                assert!(worst < 1e-5, "{shape:?} on {device}: {worst}");
             }
         }
     }

@@ -93,6 +93,8 @@ pub struct Muon {
 pub(super) struct MuonRule {
     pub momentum: f64,
     pub vector_lr: f64,
+    /// Steps towards the orthogonal factor. The cases take one, since worst-case bounds compound.
+    pub iterations: usize,
 }
 
 impl Muon {
@@ -102,7 +104,7 @@ impl Muon {
     /// Errors: [`Error::Argument`](crate::Error::Argument) if there are none, or for a rate that is negative or
     /// not finite.
     pub fn new(params: &Params, lr: f64) -> Result<Self> {
-        let rule = MuonRule { momentum: 0.95, vector_lr: 0.1 };
+        let rule = MuonRule { momentum: 0.95, vector_lr: 0.1, iterations: 5 };
         Ok(Muon { slots: Slots::new("muon", params, lr)?, rule })
     }
 
@@ -137,7 +139,7 @@ impl Rule for MuonRule {
         if columns == 0 {
             return Ok(p.clone());
         }
-        let step = orthogonal(&d.reshape([rows, columns])?)?.reshape(p.shape())?;
+        let step = orthogonal(&d.reshape([rows, columns])?, self.iterations)?.reshape(p.shape())?;
         let scale = Formula::scalar(turn.lr * (rows as f64 / columns as f64).max(1.0).sqrt());
         let shrink = Formula::scalar(1.0 - turn.lr * turn.decay);
         Tensor::map([p, &step], |[p, step]| shrink * p - scale * step)
@@ -145,14 +147,14 @@ impl Rule for MuonRule {
 }
 
 /// Nearly the orthogonal factor of a matrix: its singular values brought close to one.
-fn orthogonal(d: &Tensor) -> Result<Tensor> {
+fn orthogonal(d: &Tensor, iterations: usize) -> Result<Tensor> {
     let (rows, columns) = (d.shape()[0], d.shape()[1]);
     if rows > columns {
-        return orthogonal(&d.t()?)?.t();
+        return orthogonal(&d.t()?, iterations)?.t();
     }
     let length = d.square()?.sum(&[], false)?.sqrt()?;
     let mut x = Tensor::map([d, &length], |[d, length]| d / (length + 1e-7))?;
-    for _ in 0..5 {
+    for _ in 0..iterations {
         let a = x.matmul(&x.t()?)?;
         let b = Tensor::map([&a, &a.matmul(&a)?], |[a, square]| -4.7750 * a + 2.0315 * square)?;
         x = Tensor::map([&x, &b.matmul(&x)?], |[x, bx]| 3.4445 * x + bx)?;
