@@ -9,6 +9,7 @@ use crate::gpu::{Buffer, Gpu};
 use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};
 use crate::tensor::{Storage, Tensor, View};
+use std::cell::Cell;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -140,6 +141,12 @@ pub trait Op: Send + Sync + 'static {
     /// [`strided`](Self::strided); outputs always are.
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()>;
 
+    /// The floating-point operations of the matrix products in it, from the shapes: two for each multiplication
+    /// with its addition. What is linear in the elements counts as nothing.
+    fn flops(&self, _inputs: &[Meta], _outputs: &[Meta]) -> u64 {
+        0
+    }
+
     /// Whether the kernels read any strides.
     fn strided(&self) -> bool {
         false
@@ -175,6 +182,29 @@ impl<O: Op> Differentiable for O {
     fn jvp(&self, at: &At, dx: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
         Op::jvp(self, at, dx)
     }
+}
+
+thread_local! {
+    /// The floating-point operations of everything this thread has launched.
+    static FLOPS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The result of `work`, and the floating-point operations of the matrix products (convolutions, attention and
+/// recurrences among them) that it launched from this thread, counted from their shapes.
+///
+/// ```
+/// use gradus::{Device, Tensor, op::counted};
+/// # fn main() -> gradus::Result<()> {
+/// let a = Tensor::full(&Device::cpu(), [3, 5], 1.0)?;
+/// let (product, flops) = counted(|| a.matmul(&a.t()?));
+/// assert_eq!((product?.count(), flops), (9, 2 * 3 * 5 * 3));
+/// # Ok(())
+/// # }
+/// ```
+pub fn counted<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = FLOPS.get();
+    let result = work();
+    (result, FLOPS.get().wrapping_sub(before))
 }
 
 /// Applies an operation to tensors of one device and records it for autodiff. An operation without inputs
@@ -214,6 +244,7 @@ fn run<O: Op>(
     check_one_float(name, inputs, op.wide())?;
     let metas: Vec<Meta> = inputs.iter().map(|t| t.meta()).collect();
     let outputs = op.rule(&metas)?;
+    FLOPS.set(FLOPS.get().wrapping_add(op.flops(&metas, &outputs)));
     let values = match &device.0 {
         Kind::Cpu => {
             let float = metas.iter().chain(&outputs).map(|m| m.dtype).find(|d| d.is_float());

@@ -6,12 +6,39 @@
 pub mod claim;
 mod convolution;
 mod host;
+mod lab;
 pub mod report;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use report::{Chapter, Report};
+use lab::{Entry, Lab};
+use report::Report;
 use std::path::PathBuf;
+
+/// The language of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    #[default]
+    English,
+    /// 简体中文.
+    Chinese,
+}
+
+impl Language {
+    /// The words in this language.
+    pub fn pick<T>(self, english: T, chinese: T) -> T {
+        match self {
+            Language::English => english,
+            Language::Chinese => chinese,
+        }
+    }
+
+    /// The tag of RFC 5646.
+    pub fn tag(self) -> &'static str {
+        self.pick("en", "zh-Hans")
+    }
+}
 
 /// How a lab is run.
 #[derive(Clone, Debug, Default)]
@@ -22,38 +49,63 @@ pub struct Options {
     pub full: bool,
     /// A folder with the full Fashion-MNIST files, instead of the subset that comes with gradus.
     pub data: Option<PathBuf>,
+    /// The language of the report.
+    pub language: Language,
+    /// Runs only the step with this id, `C8.3`.
+    pub only: Option<String>,
+    /// Leaves out a piece of the mathematics, so that the claim that needs it is seen to fail: `skip` takes
+    /// the residual connections out. An unknown name gives an error that lists those there are.
+    pub without: Option<String>,
 }
 
-/// Told what is being done, how much of it is done, and of how much.
+/// Told what is being measured, how much of all work is done, and of how much.
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
-type Run = fn(&Device, &Options, Progress) -> Result<Chapter>;
+/// The chapters there are, in reading order.
+const CHAPTERS: [&Entry; 1] = [&convolution::CHAPTER];
 
-/// The chapters there are, by name.
-const CHAPTERS: [(&str, Run); 1] = [("convolution", convolution::run)];
+/// The names of the chapters, in reading order.
+pub fn chapters() -> impl Iterator<Item = &'static str> {
+    CHAPTERS.iter().map(|entry| entry.name)
+}
+
+/// What each chapter can do [without](Options::without): chapter, piece, and the claim that then fails.
+pub fn ingredients() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    CHAPTERS.iter().flat_map(|entry| entry.ingredients.iter().map(|i| (entry.name, i.name, i.claim)))
+}
 
 /// Runs a chapter, or `all`, on a device.
 ///
-/// Errors: [`Error::Argument`] for a chapter that does not exist, and whatever the device or the data give.
+/// Errors: [`Error::Argument`] for a chapter, a step or an ingredient that does not exist, and whatever the
+/// device or the data give.
 pub fn run(chapter: &str, device: &Device, options: &Options, progress: Progress) -> Result<Report> {
-    let chosen: Vec<_> = CHAPTERS.iter().filter(|(name, _)| chapter == "all" || chapter == *name).collect();
+    let chosen: Vec<&Entry> =
+        CHAPTERS.into_iter().filter(|entry| chapter == "all" || chapter == entry.name).collect();
     if chosen.is_empty() {
-        let names: Vec<&str> = CHAPTERS.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = chapters().collect();
         return Err(Error::argument(
             "lab",
             format!("no chapter is called '{chapter}'"),
             format!("Chapters: all, {}.", names.join(", ")),
         ));
     }
-    let mode = if options.full { "full" } else { "quick" };
+    let lab = Lab::new(device, options, progress);
     let mut report = Report::new("Gradus ad Parnassum", device.to_string(), options.seed)
-        .lede(
+        .language(options.language)
+        .lede(lab.say(
             "The mathematics of deep learning, measured: each theorem beside the number it predicts and the \
-               number that this device computed.",
-        )
-        .fact("Mode", mode);
-    for (_, run) in chosen {
-        report = report.chapter(run(device, options, progress)?);
+             number that this device computed.",
+            "用数值检验深度学习的数学：每条定理旁边，既有它预言的数，也有这台设备算出的数。",
+        ))
+        .fact(
+            lab.say("Mode", "模式"),
+            options.language.pick(["quick", "full"], ["快速", "完整"])[usize::from(options.full)],
+        );
+    if let Some(without) = &options.without {
+        report = report.fact(lab.say("Without", "去掉"), without);
+    }
+    for chapter in lab.run(&chosen)? {
+        report = report.chapter(chapter);
     }
     Ok(report)
 }

@@ -156,6 +156,10 @@ impl Op for Matmul {
         })
     }
 
+    fn flops(&self, inputs: &[Meta], outputs: &[Meta]) -> u64 {
+        2 * (outputs[0].shape.count() * inputs[0].shape[inputs[0].shape.rank() - 1]) as u64
+    }
+
     fn keeps(&self) -> (u32, u32) {
         (0b11, 0)
     }

@@ -1,7 +1,7 @@
 //! `gradus lab`.
 
 use crate::Cli;
-use gradus::labs::{self, Options};
+use gradus::labs::{self, Language, Options};
 use gradus::{Device, Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
@@ -20,9 +20,35 @@ pub struct Args {
     /// Where the report goes.
     #[arg(long, default_value = "gradus-report")]
     out: PathBuf,
+    /// The language of the report.
+    #[arg(long, value_enum, default_value_t = Lang::En)]
+    lang: Lang,
+    /// Run only the step with this id, C8.3 for instance.
+    #[arg(long, value_name = "ID")]
+    only: Option<String>,
+    /// Leave a piece of the mathematics out, and see the claim that needs it fail (`?` lists the pieces).
+    #[arg(long, value_name = "PIECE")]
+    without: Option<String>,
     /// A folder with the full Fashion-MNIST files, to be used instead of the subset.
     #[arg(long)]
     data: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Lang {
+    /// English
+    En,
+    /// 简体中文
+    Zh,
+}
+
+impl From<Lang> for Language {
+    fn from(lang: Lang) -> Self {
+        match lang {
+            Lang::En => Language::English,
+            Lang::Zh => Language::Chinese,
+        }
+    }
 }
 
 pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
@@ -35,7 +61,7 @@ pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
     let device = Device::select(&cli.device)?;
     eprintln!("device: {device}");
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{msg:28} {bar:36} {pos}/{len} {eta}") {
+    if let Ok(style) = ProgressStyle::with_template("{msg:8} {bar:40} {percent:>3} % {elapsed} + {eta}") {
         bar.set_style(style);
     }
     let progress = |stage: &str, done: u64, of: u64| {
@@ -43,7 +69,14 @@ pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
         bar.set_length(of);
         bar.set_position(done);
     };
-    let options = Options { seed: args.seed, full: args.full, data: args.data.clone() };
+    let options = Options {
+        seed: args.seed,
+        full: args.full,
+        data: args.data.clone(),
+        language: args.lang.into(),
+        only: args.only.clone(),
+        without: args.without.clone(),
+    };
     let report = labs::run(&args.chapter, &device, &options, &progress)?;
     bar.finish_and_clear();
     report.write(&args.out).map_err(|source| unwritable(&args.out, source))?;

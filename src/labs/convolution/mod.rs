@@ -5,16 +5,26 @@ mod figures;
 mod network;
 mod real;
 
-use super::report::{Chapter, Cost, Theorem};
-use super::{Options, Progress};
-use crate::device::Device;
-use crate::error::Result;
+use super::lab::{Entry, Ingredient, Lab, Step};
+use super::report::{Chapter, Theorem};
 
-/// Runs the chapter.
-pub(super) fn run(device: &Device, options: &Options, progress: Progress) -> Result<Chapter> {
-    let start = std::time::Instant::now();
-    let launched = || device.as_gpu().map_or(0, |gpu| gpu.dispatches());
-    let before = launched();
+/// The chapter.
+pub(super) const CHAPTER: Entry = Entry {
+    name: "convolution",
+    words,
+    steps: &[
+        Step { id: "C8.1", weight: 1, run: claims::convolution_theorem },
+        Step { id: "C8.2", weight: 3, run: claims::circulant },
+        Step { id: "C8.3", weight: 1, run: claims::equivariance },
+        Step { id: "C8.4", weight: 1, run: claims::trilinear },
+        Step { id: "C8.6", weight: 1, run: claims::receptive_field },
+        Step { id: "C8.7", weight: 1, run: claims::pooling },
+        Step { id: "R8", weight: 40, run: real::clothes },
+    ],
+    ingredients: &[Ingredient { name: "flip", claim: "C8.1" }],
+};
+
+fn words(_lab: &Lab) -> Chapter {
     let mut chapter = Chapter::new("convolution", "Convolutional networks");
     chapter
         .idea(
@@ -59,19 +69,10 @@ pub(super) fn run(device: &Device, options: &Options, progress: Progress) -> Res
             .formula(r"\sigma^2 = \frac{L (k^2 - 1)}{12}")
             .source("Luo et al. 2016"),
         );
-    claims::add(&mut chapter, device, options, progress)?;
-    let flop = real::add(&mut chapter, device, options, progress)?;
-    chapter
-        .method(
-            "Every number was computed by the engine's own kernels through its public API, in f32 on the \
+    chapter.method(
+        "Every number was computed by the engine's own kernels through its public API, in f32 on the \
              device named above, from the seed. Where a claim is an identity the other side was computed in \
              f64 on the CPU reference.",
-        )
-        .cost(Cost {
-            seconds: start.elapsed().as_secs_f64(),
-            flop,
-            dispatches: launched() - before,
-            device: device.to_string(),
-        });
-    Ok(chapter)
+    );
+    chapter
 }

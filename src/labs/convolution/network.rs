@@ -3,7 +3,6 @@
 use crate::data::{Batches, ImageSet};
 use crate::device::Device;
 use crate::error::Result;
-use crate::labs::Progress;
 use crate::nn::{BatchNorm, Conv2d, Linear, Mode, Module, Params, Sequential};
 use crate::ops::{Conv2dOptions, Pool2d};
 use crate::optim::{Adam, Optimizer};
@@ -13,12 +12,10 @@ use crate::tensor::Tensor;
 const BATCH: usize = 50;
 const LEARNING_RATE: f64 = 3e-3;
 
-/// A network, its parameters, and what training it cost in multiplications and additions of an image.
+/// A network and its parameters.
 pub(super) struct Network {
     pub params: Params,
     pub model: Sequential,
-    /// Floating-point operations of one image, forward.
-    pub flop: f64,
 }
 
 /// Three convolutions, each followed by batch norm and relu; two poolings; a linear readout.
@@ -42,8 +39,7 @@ pub(super) fn cnn(device: &Device, seed: u64) -> Result<Network> {
         .then(pool)
         .then(|x| x.flatten(1))
         .add(Linear::new(&at("readout"), 288, 10)?);
-    let products = 8 * 25 * 196 + 16 * 72 * 196 + 32 * 144 * 49 + 288 * 10;
-    Ok(Network { params, model, flop: 2.0 * f64::from(products) })
+    Ok(Network { params, model })
 }
 
 /// One hidden layer of about as many units as the readout of the other sees channels.
@@ -54,7 +50,7 @@ pub(super) fn mlp(device: &Device, seed: u64) -> Result<Network> {
         .add(Linear::new(&params.at("hidden"), 784, 32)?)
         .add(Tensor::relu)
         .add(Linear::new(&params.at("readout"), 32, 10)?);
-    Ok(Network { params, model, flop: 2.0 * f64::from(784 * 32 + 32 * 10) })
+    Ok(Network { params, model })
 }
 
 /// What training recorded.
@@ -64,8 +60,6 @@ pub(super) struct History {
     pub losses: Vec<f64>,
     /// Accuracy on the training and test images after each epoch.
     pub accuracies: Vec<(f64, f64)>,
-    /// Floating-point operations of all steps: forward once, backward twice that.
-    pub flop: f64,
 }
 
 impl Network {
@@ -76,7 +70,7 @@ impl Network {
         test: &ImageSet,
         epochs: u64,
         seed: u64,
-        progress: Progress,
+        progress: &dyn Fn(u64, u64),
     ) -> Result<History> {
         let device = self.params.device().clone();
         let mut adam = Adam::new(&self.params, LEARNING_RATE)?;
@@ -93,7 +87,7 @@ impl Network {
                 adam.step(&loss.backward()?)?;
                 // Read at the end of the epoch: waiting for each step would leave the device idle.
                 losses.push(loss.detach());
-                progress("training", epoch * batches.per_epoch() as u64 + losses.len() as u64, steps);
+                progress(epoch * batches.per_epoch() as u64 + losses.len() as u64, steps);
             }
             for loss in &losses {
                 history.losses.push(loss.item()?);
@@ -101,7 +95,6 @@ impl Network {
             let accuracy = |set: &ImageSet| Ok(share_right(&self.logits(set)?, set));
             history.accuracies.push((accuracy(&first(train, test.len())?)?, accuracy(test)?));
         }
-        history.flop = 3.0 * self.flop * (steps * BATCH as u64) as f64;
         Ok(history)
     }
 

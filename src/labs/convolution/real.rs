@@ -3,32 +3,24 @@
 use super::figures;
 use super::network::{Network, cnn, mlp, share_right};
 use crate::data::{FashionMnist, ImageSet};
-use crate::device::Device;
 use crate::error::Result;
 use crate::labs::claim::{Claim, Tolerance};
+use crate::labs::lab::Lab;
 use crate::labs::report::Chapter;
-use crate::labs::{Options, Progress};
 
 const EPOCHS: u64 = 4;
 /// The largest shift tried, in pixels.
 const SHIFTS: usize = 4;
 
-/// Trains, measures and draws. Returns the floating-point operations spent.
-pub(super) fn add(
-    chapter: &mut Chapter,
-    device: &Device,
-    options: &Options,
-    progress: Progress,
-) -> Result<f64> {
-    let data = match &options.data {
-        Some(folder) => FashionMnist::from_dir(folder)?,
-        None => FashionMnist::bundled()?,
-    };
-    let (seed, test) = (options.seed, &data.test);
-    let networks = [cnn(device, seed)?, mlp(device, seed)?];
+/// Trains, measures and draws.
+pub(super) fn clothes(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
+    let data = lab.fashion()?;
+    let (seed, test) = (lab.seed(), &data.test);
+    let networks = [cnn(lab.device(), seed)?, mlp(lab.device(), seed)?];
     let mut histories = Vec::new();
-    for network in &networks {
-        histories.push(network.train(&data.train, test, EPOCHS, seed, progress)?);
+    for (index, network) in networks.iter().enumerate() {
+        let progress = |done, of| lab.progress(index as u64 * of + done, networks.len() as u64 * of);
+        histories.push(network.train(&data.train, test, EPOCHS, seed, &progress)?);
     }
     let mut curves = Vec::new();
     for network in &networks {
@@ -64,9 +56,8 @@ pub(super) fn add(
     figures::confusion(chapter, &logits, test);
     figures::filters(chapter, &networks[0])?;
     figures::mistakes(chapter, &logits, test)?;
-    let mut flop = histories.iter().map(|h| h.flop).sum::<f64>();
-    if options.full {
-        flop += permuted(chapter, device, &data, &curves, options, progress)?;
+    if lab.full() {
+        permuted(lab, chapter, &data, &curves)?;
     }
     chapter.method(format!(
         "R8: {} training and {} test images; a 5 × 5 convolution of stride 2 to 8 channels, 3 × 3 to 16, pooling, \
@@ -74,7 +65,7 @@ pub(super) fn add(
          with Adam (rate 3e-3), batches of 50, {EPOCHS} epochs.",
         size.0, size.1
     ));
-    Ok(flop)
+    Ok(())
 }
 
 /// The images moved right, black coming in from the left.
@@ -88,31 +79,23 @@ fn shifted(set: &ImageSet, by: usize) -> Result<ImageSet> {
 
 /// Both networks again on images whose pixels stand in one random order: a network without convolutions
 /// cannot tell, one with loses what its prior was worth.
-fn permuted(
-    chapter: &mut Chapter,
-    device: &Device,
-    data: &FashionMnist,
-    curves: &[Vec<f64>],
-    options: &Options,
-    progress: Progress,
-) -> Result<f64> {
+fn permuted(lab: &Lab, chapter: &mut Chapter, data: &FashionMnist, curves: &[Vec<f64>]) -> Result<()> {
     let pixels = data.train.height * data.train.width;
-    let order: Vec<u32> =
-        crate::data::Batches::new(pixels, pixels, options.seed)?.epoch(8).flatten().collect();
+    let order: Vec<u32> = crate::data::Batches::new(pixels, pixels, lab.seed())?.epoch(8).flatten().collect();
     let scramble = |set: &ImageSet| {
         let images =
             set.images.chunks(pixels).flat_map(|image| order.iter().map(|&p| image[p as usize])).collect();
         ImageSet::new(images, set.labels.clone(), set.height, set.width)
     };
     let (train, test) = (scramble(&data.train)?, scramble(&data.test)?);
-    let mut flop = 0.0;
-    let mut run = |network: Network, plain: f64| -> Result<f64> {
-        let history = network.train(&train, &test, EPOCHS, options.seed, progress)?;
-        flop += history.flop;
+    let run = |network: Network, plain: f64| -> Result<f64> {
+        network.train(&train, &test, EPOCHS, lab.seed(), &|done, of| lab.progress(done, of))?;
         Ok(plain - share_right(&network.logits(&test)?, &test))
     };
-    let lost =
-        [run(cnn(device, options.seed)?, curves[0][0])?, run(mlp(device, options.seed)?, curves[1][0])?];
+    let lost = [
+        run(cnn(lab.device(), lab.seed())?, curves[0][0])?,
+        run(mlp(lab.device(), lab.seed())?, curves[1][0])?,
+    ];
     chapter.claim(Claim::check(
         "R8.permuted",
         "One fixed permutation of the pixels costs the convolutional network at least a hundredth more accuracy \
@@ -122,5 +105,5 @@ fn permuted(
         lost[0] - lost[1],
         Tolerance::AtLeast,
     ));
-    Ok(flop)
+    Ok(())
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::chart;
 use super::math::Math;
 use super::text::{count, duration, escape, prose, si};
+use super::words::Words;
 use super::{Chapter, Cost, Figure, Panel, Report, Table, Theorem};
 use crate::labs::claim::{Claim, Tolerance, Value};
 
@@ -13,69 +14,62 @@ const SUMMARY_PARTS: usize = 6;
 
 /// The whole document.
 pub(super) fn page(report: &Report) -> String {
-    let title = escape(&report.title);
+    let words = Words::of(report.language);
+    let (title, tag, footer) = (escape(&report.title), words.tag, words.footer);
     let style = include_str!("style.css");
     let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"{tag}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <meta http-equiv=\"Content-Security-Policy\" \
          content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n\
          <title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
     );
-    header(&mut html, report);
+    header(&mut html, report, words);
     html.push_str("<main>\n");
-    summary(&mut html, report);
+    summary(&mut html, report, words);
     for (i, chapter) in report.chapters.iter().enumerate() {
-        section(&mut html, i, chapter);
+        section(&mut html, i, chapter, words);
     }
-    html.push_str(
-        "</main>\n<footer><p>Written by <code>gradus lab</code>. \
-         The same claims, for programs: <code>claims.json</code> beside this file.</p></footer>\n\
-         </body>\n</html>\n",
-    );
+    let _ = writeln!(html, "</main>\n<footer><p>{footer}</p></footer>\n</body>\n</html>");
     html
 }
 
-fn header(html: &mut String, report: &Report) {
+fn header(html: &mut String, report: &Report, words: &Words) {
     let _ = write!(html, "<header>\n<h1>{}</h1>\n", escape(&report.title));
     if !report.lede.is_empty() {
         let _ = writeln!(html, "<p class=\"lede\">{}</p>", prose(&report.lede));
     }
     let total = report.claims().count();
     let held = report.claims().filter(|claim| claim.holds()).count();
-    let words = match (total, total - held) {
-        (0, _) => "No claims were checked.".to_owned(),
-        (_, 0) => "claims hold".to_owned(),
-        (_, 1) => "claims hold; one does not".to_owned(),
-        (_, failed) => format!("claims hold; {failed} do not"),
-    };
+    let verdict = words.held(held, total);
     let (numbers, state) = match total {
         0 => (String::new(), "bad"),
-        _ => (format!("<b>{held} of {total}</b> "), if held == total { "good" } else { "bad" }),
+        _ => (format!("<b>{}</b> ", words.of_all(held, total)), if held == total { "good" } else { "bad" }),
     };
-    let _ = write!(html, "<p class=\"verdict {state}\">{numbers}{words}");
-    let _ = write!(html, "<small>on {}</small></p>\n<dl class=\"facts\">", escape(&report.device));
+    let _ = write!(html, "<p class=\"verdict {state}\">{numbers}{verdict}");
+    let _ = write!(html, "<small>{}</small></p>\n<dl class=\"facts\">", escape(&words.on(&report.device)));
     let mut fact = |name: &str, value: &str| {
         let _ = write!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
     };
-    fact("Seed", &report.seed.to_string());
+    fact(words.seed, &report.seed.to_string());
     for (name, value) in &report.facts {
         fact(name, value);
     }
     let costs = || report.chapters.iter().filter_map(|chapter| chapter.cost.as_ref());
     if costs().next().is_some() {
-        fact("Time", &duration(costs().map(|cost| cost.seconds).sum()));
-        fact("Arithmetic", &si(costs().map(|cost| cost.flop).sum(), "FLOP"));
+        fact(words.time, &duration(costs().map(|cost| cost.seconds).sum()));
+        fact(words.arithmetic, &si(costs().map(|cost| cost.flop).sum(), "FLOP"));
     }
     html.push_str("</dl>\n");
     if report.chapters.len() > 1 {
-        html.push_str("<nav aria-label=\"Chapters\"><ol>");
+        let _ = write!(html, "<nav aria-label=\"{}\"><ol>", words.chapters);
         for chapter in &report.chapters {
             let (held, total) =
                 (chapter.claims.iter().filter(|claim| claim.holds()).count(), chapter.claims.len());
-            let (anchor, title) = (slug(&chapter.name), escape(&chapter.title));
-            let _ = write!(html, "<li><a href=\"#{anchor}\">{title}</a> <span>{held} of {total}</span></li>");
+            let (anchor, title, held) =
+                (slug(&chapter.name), escape(&chapter.title), words.of_all(held, total));
+            let _ = write!(html, "<li><a href=\"#{anchor}\">{title}</a> <span>{held}</span></li>");
         }
         html.push_str("</ol></nav>\n");
     }
@@ -83,16 +77,19 @@ fn header(html: &mut String, report: &Report) {
 }
 
 /// Every claim in one table; on a narrow page each row becomes a card.
-fn summary(html: &mut String, report: &Report) {
+fn summary(html: &mut String, report: &Report, words: &Words) {
     if report.claims().next().is_none() {
         return;
     }
     // The roles keep the table a table where the style sheet lays its rows out as cards.
-    html.push_str(
-        "<section class=\"summary\" aria-label=\"All claims\">\n\
+    let _ = write!(
+        html,
+        "<section class=\"summary\" aria-label=\"{}\">\n\
          <table role=\"table\"><thead role=\"rowgroup\"><tr role=\"row\">",
+        words.all_claims
     );
-    for head in ["Claim", "Statement", "Predicted", "Measured", "Tolerance", "Verdict"] {
+    let Words { claim, statement, predicted, measured, tolerance, verdict, .. } = *words;
+    for head in [claim, statement, predicted, measured, tolerance, verdict] {
         let _ = write!(html, "<th role=\"columnheader\" scope=\"col\">{head}</th>");
     }
     html.push_str("</tr></thead>\n");
@@ -107,8 +104,8 @@ fn summary(html: &mut String, report: &Report) {
         }
         for claim in &chapter.claims {
             let tolerances: Vec<String> = match &claim.tolerance {
-                Tolerance::Each(each) => each.iter().map(ToString::to_string).collect(),
-                one => vec![one.to_string()],
+                Tolerance::Each(each) => each.iter().map(|one| words.tolerance_of(one)).collect(),
+                one => vec![words.tolerance_of(one)],
             };
             let state = if claim.holds() { "" } else { " class=\"failed\"" };
             let (id, anchor, statement) = (escape(&claim.id), slug(&claim.id), escape(&claim.statement));
@@ -118,17 +115,17 @@ fn summary(html: &mut String, report: &Report) {
                  <a href=\"#{anchor}\">{id}</a></th><td role=\"cell\" class=\"statement\">{statement}</td>"
             );
             for (name, parts) in [
-                ("Predicted", claim.prediction()),
-                ("Measured", claim.measured.shown()),
-                ("Tolerance", tolerances),
+                (words.predicted, claim.prediction()),
+                (words.measured, claim.measured.shown()),
+                (words.tolerance, tolerances),
             ] {
                 let _ = write!(
                     html,
                     "<td role=\"cell\" class=\"value\" data-name=\"{name}\">{}</td>",
-                    stacked(&parts)
+                    stacked(&parts, words)
                 );
             }
-            let _ = write!(html, "<td role=\"cell\" class=\"badges\">{}</td></tr>", badge(claim));
+            let _ = write!(html, "<td role=\"cell\" class=\"badges\">{}</td></tr>", badge(claim, words));
         }
         html.push_str("</tbody>\n");
     }
@@ -136,29 +133,27 @@ fn summary(html: &mut String, report: &Report) {
 }
 
 /// Parts of a value, a line each; long lists are cut short, words may wrap.
-fn stacked(parts: &[String]) -> String {
+fn stacked(parts: &[String], words: &Words) -> String {
     if parts.is_empty() {
-        return "<span>none</span>".to_owned();
+        return format!("<span>{}</span>", words.none);
     }
     let shown = if parts.len() > SUMMARY_PARTS { SUMMARY_PARTS - 1 } else { parts.len() };
     let mut html: String =
         parts[..shown].iter().map(|part| format!("<span>{}</span>", escape(part))).collect();
     if parts.len() > shown {
-        let _ = write!(html, "<span class=\"more\">and {} more</span>", parts.len() - shown);
+        let _ = write!(html, "<span class=\"more\">{}</span>", words.more(parts.len() - shown));
     }
     html
 }
 
 /// The verdict, as a word with a sign.
-fn badge(claim: &Claim) -> &'static str {
-    if claim.holds() {
-        "<span class=\"badge holds\"><span aria-hidden=\"true\">✓ </span>holds</span>"
-    } else {
-        "<span class=\"badge fails\"><span aria-hidden=\"true\">✗ </span>fails</span>"
-    }
+fn badge(claim: &Claim, words: &Words) -> String {
+    let (class, sign, word) =
+        if claim.holds() { ("holds", '✓', words.holds) } else { ("fails", '✗', words.fails) };
+    format!("<span class=\"badge {class}\"><span aria-hidden=\"true\">{sign} </span>{word}</span>")
 }
 
-fn section(html: &mut String, i: usize, chapter: &Chapter) {
+fn section(html: &mut String, i: usize, chapter: &Chapter, words: &Words) {
     let (anchor, title) = (slug(&chapter.name), escape(&chapter.title));
     let _ =
         write!(html, "<section class=\"chapter\" id=\"{anchor}\">\n<h2>{title}</h2>\n<div class=\"text\">\n");
@@ -174,26 +169,26 @@ fn section(html: &mut String, i: usize, chapter: &Chapter) {
         html.push_str("</div>\n");
     }
     if !chapter.figures.is_empty() {
-        html.push_str("<h3>What was seen</h3>\n<div class=\"figures\">\n");
+        let _ = writeln!(html, "<h3>{}</h3>\n<div class=\"figures\">", words.seen);
         for (j, shown) in chapter.figures.iter().enumerate() {
-            figure(html, &format!("c{i}f{j}"), shown);
+            figure(html, &format!("c{i}f{j}"), shown, words);
         }
         html.push_str("</div>\n");
     }
     if !chapter.claims.is_empty() {
-        html.push_str("<h3>What was claimed and measured</h3>\n<div class=\"claims\">\n");
+        let _ = writeln!(html, "<h3>{}</h3>\n<div class=\"claims\">", words.claimed);
         for claim in &chapter.claims {
-            card(html, claim);
+            card(html, claim, words);
         }
         html.push_str("</div>\n");
     }
     if !chapter.method.is_empty() || chapter.cost.is_some() {
-        html.push_str("<h3>How it was measured</h3>\n<div class=\"text\">\n");
+        let _ = writeln!(html, "<h3>{}</h3>\n<div class=\"text\">", words.method);
         for paragraph in &chapter.method {
             let _ = writeln!(html, "<p>{}</p>", prose(paragraph));
         }
         if let Some(spent) = &chapter.cost {
-            cost(html, spent);
+            cost(html, spent, words);
         }
         html.push_str("</div>\n");
     }
@@ -217,13 +212,13 @@ fn source(html: &mut String, source: &str) {
 }
 
 /// One claim with every part of its prediction.
-fn card(html: &mut String, claim: &Claim) {
+fn card(html: &mut String, claim: &Claim, words: &Words) {
     let (id, anchor, statement) = (escape(&claim.id), slug(&claim.id), escape(&claim.statement));
     let state = if claim.holds() { "" } else { " failed" };
     let _ = write!(
         html,
         "<article class=\"claim{state}\" id=\"{anchor}\"><header><h4>{id}</h4>{}</header>",
-        badge(claim)
+        badge(claim, words)
     );
     let _ = write!(html, "<p>{statement}</p>");
     if let Some(formula) = &claim.formula {
@@ -233,7 +228,7 @@ fn card(html: &mut String, claim: &Claim) {
     let rows = predicted.len().max(measured.len()).max(claim.parts.len());
     let named = !claim.parts.is_empty();
     let _ = write!(html, "<div class=\"scroll\"><table><thead><tr>{}", if named { "<td></td>" } else { "" });
-    for head in ["Predicted", "Measured", "Tolerance"] {
+    for head in [words.predicted, words.measured, words.tolerance] {
         let _ = write!(html, "<th scope=\"col\">{head}</th>");
     }
     html.push_str("</tr></thead><tbody>");
@@ -249,7 +244,7 @@ fn card(html: &mut String, claim: &Claim) {
             let _ = write!(html, "<th scope=\"row\">{}</th>", escape(part));
         }
         let (predicted, measured) = (escape(predicted), escape(measured));
-        let tolerance = escape(&claim.tolerance.at(row).to_string());
+        let tolerance = escape(&words.tolerance_of(claim.tolerance.at(row)));
         let class = |value: &Value| if matches!(value, Value::Text(_)) { " class=\"words\"" } else { "" };
         let (p, m) = (class(&claim.predicted), class(&claim.measured));
         let _ = write!(
@@ -262,13 +257,13 @@ fn card(html: &mut String, claim: &Claim) {
     html.push_str("</article>\n");
 }
 
-fn figure(html: &mut String, key: &str, figure: &Figure) {
+fn figure(html: &mut String, key: &str, figure: &Figure, words: &Words) {
     let wide = if figure.wide { " class=\"wide\"" } else { "" };
     let alt = if figure.alt.is_empty() { &figure.title } else { &figure.alt };
     let _ = write!(html, "<figure{wide}><h4>{}</h4>", escape(&figure.title));
     html.push_str(&match (figure.panel.defect(), &figure.panel) {
         (Some(defect), _) => {
-            format!("<p class=\"warning\">This figure cannot be drawn: {}.</p>", escape(&defect))
+            format!("<p class=\"warning\">{}</p>", escape(&words.undrawn(&defect)))
         }
         (None, Panel::Plot(plot)) => chart::draw(plot, alt),
         (None, Panel::Heat(map)) => map.draw(key, alt),
@@ -310,14 +305,14 @@ fn table(table: &Table, alt: &str) -> String {
     html
 }
 
-fn cost(html: &mut String, cost: &Cost) {
+fn cost(html: &mut String, cost: &Cost, words: &Words) {
     let rate = cost.flop / cost.seconds;
-    let mut facts = vec![("Time", duration(cost.seconds)), ("Arithmetic", si(cost.flop, "FLOP"))];
+    let mut facts = vec![(words.time, duration(cost.seconds)), (words.arithmetic, si(cost.flop, "FLOP"))];
     if rate.is_finite() {
-        facts.push(("Rate", si(rate, "FLOP/s")));
+        facts.push((words.rate, si(rate, "FLOP/s")));
     }
-    facts.push(("Dispatches", count(cost.dispatches)));
-    facts.push(("Device", cost.device.clone()));
+    facts.push((words.dispatches, count(cost.dispatches)));
+    facts.push((words.device, cost.device.clone()));
     html.push_str("<dl class=\"facts\">");
     for (name, value) in facts {
         let _ = write!(html, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(&value));

@@ -39,11 +39,13 @@ mod math;
 mod plot;
 mod png;
 mod text;
+mod words;
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::Language;
 use super::claim::Claim;
 pub use axis::{Axis, Scale};
 pub use heat::{HeatMap, Shade};
@@ -59,6 +61,8 @@ pub struct Report {
     pub title: String,
     /// One paragraph under the title; prose.
     pub lede: String,
+    /// The language of the page's own words.
+    pub language: Language,
     /// The device that ran the labs, with its driver.
     pub device: String,
     /// The seed of every random number.
@@ -73,7 +77,13 @@ impl Report {
     /// A report without chapters.
     pub fn new(title: impl Into<String>, device: impl Into<String>, seed: u64) -> Self {
         let (facts, chapters) = (Vec::new(), Vec::new());
-        Self { title: title.into(), lede: String::new(), device: device.into(), seed, facts, chapters }
+        let (title, lede, device) = (title.into(), String::new(), device.into());
+        Self { title, lede, language: Language::default(), device, seed, facts, chapters }
+    }
+
+    /// Sets the language of the page's own words; those of the chapters are whatever they were written in.
+    pub fn language(self, language: Language) -> Self {
+        Self { language, ..self }
     }
 
     /// Sets the paragraph under the title; prose.

@@ -36,7 +36,9 @@ pub fn prose(text: &str) -> String {
             rest = &after[usize::from(literal)..];
             continue;
         }
-        let within_word = mark == b'*' && rest[..at].ends_with(char::is_alphanumeric);
+        // Chinese is written without spaces, so there a mark opens anywhere.
+        let spaced = |c: char| c.is_alphanumeric() && !('\u{3000}'..='\u{9fff}').contains(&c);
+        let within_word = mark == b'*' && rest[..at].ends_with(spaced);
         let Some(end) = partner(after, char::from(mark)).filter(|_| !within_word) else {
             html.push(char::from(mark));
             rest = after;

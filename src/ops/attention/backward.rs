@@ -162,6 +162,12 @@ impl Op for Gradient {
         }
     }
 
+    fn flops(&self, inputs: &[Meta], _outputs: &[Meta]) -> u64 {
+        // For every pair the scores again, the products of dy with v, and what goes to dq, dk and dv.
+        let e = Extents::of(&inputs[0].shape, &inputs[1].shape, &inputs[2].shape);
+        2 * (e.rows() * e.keys * (3 * e.depth + 2 * e.width)) as u64
+    }
+
     fn keeps(&self) -> (u32, u32) {
         (0b1_1111, 0)
     }

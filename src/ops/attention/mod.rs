@@ -135,6 +135,12 @@ impl Op for Flash {
         launch.tiles(gpu, &FORWARD, &[], extents.batch * extents.heads, extents.queries, &buffers)
     }
 
+    fn flops(&self, inputs: &[Meta], _outputs: &[Meta]) -> u64 {
+        // Every pair of a query and a key counts, hidden or not: scores, and weighted values.
+        let e = Extents::of(&inputs[0].shape, &inputs[1].shape, &inputs[2].shape);
+        2 * (e.rows() * e.keys * (e.depth + e.width)) as u64
+    }
+
     fn keeps(&self) -> (u32, u32) {
         (0b1111, 0b11)
     }

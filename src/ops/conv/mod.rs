@@ -194,6 +194,10 @@ impl Op for Conv2d {
         gpu::product(gpu, &e, false, (&inputs[1], &inputs[0], inputs.get(2)), &outputs[0])
     }
 
+    fn flops(&self, inputs: &[Meta], outputs: &[Meta]) -> u64 {
+        2 * (outputs[0].shape.count() * inputs[1].shape[1..].iter().product::<usize>()) as u64
+    }
+
     fn keeps(&self) -> (u32, u32) {
         (0b11, 0)
     }
@@ -255,6 +259,10 @@ impl Op for InputGradient {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         gpu::product(gpu, &self.0, true, (&inputs[1], &inputs[0], None), &outputs[0])
+    }
+
+    fn flops(&self, inputs: &[Meta], _outputs: &[Meta]) -> u64 {
+        2 * (inputs[0].shape.count() * inputs[1].shape[1..].iter().product::<usize>()) as u64
     }
 
     fn keeps(&self) -> (u32, u32) {
@@ -322,6 +330,10 @@ impl Op for WeightGradient {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         gpu::weight_gradient(gpu, &self.0, &inputs[1], &inputs[0], &outputs[0])
+    }
+
+    fn flops(&self, inputs: &[Meta], outputs: &[Meta]) -> u64 {
+        2 * (inputs[1].shape.count() * outputs[0].shape[1..].iter().product::<usize>()) as u64
     }
 
     fn keeps(&self) -> (u32, u32) {

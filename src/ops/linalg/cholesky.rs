@@ -69,6 +69,11 @@ impl Op for Cholesky {
         })
     }
 
+    fn flops(&self, inputs: &[Meta], _outputs: &[Meta]) -> u64 {
+        let n = inputs[0].shape[inputs[0].shape.rank() - 1];
+        (inputs[0].shape.count() * n) as u64 / 3
+    }
+
     fn keeps(&self) -> (u32, u32) {
         (0, 1)
     }

@@ -94,6 +94,11 @@ impl Op for Triangular {
         })
     }
 
+    fn flops(&self, inputs: &[Meta], outputs: &[Meta]) -> u64 {
+        let n = inputs[0].shape[inputs[0].shape.rank() - 1];
+        (outputs[0].shape.count() * n) as u64
+    }
+
     fn keeps(&self) -> (u32, u32) {
         (1, 1)
     }

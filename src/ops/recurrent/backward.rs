@@ -166,6 +166,11 @@ impl Op for Backward {
         }
     }
 
+    fn flops(&self, inputs: &[Meta], _outputs: &[Meta]) -> u64 {
+        let e = Extents::of(&inputs[0].shape, self.0.cell);
+        2 * (e.steps * e.slot() * e.hidden * self.0.cell.gates()) as u64
+    }
+
     fn keeps(&self) -> (u32, u32) {
         (0b1001_1111, 0)
     }

@@ -217,6 +217,11 @@ impl Op for Forward {
         Ok(())
     }
 
+    fn flops(&self, inputs: &[Meta], _outputs: &[Meta]) -> u64 {
+        let e = Extents::of(&inputs[0].shape, self.0.cell);
+        2 * (e.steps * e.slot() * e.hidden * self.0.cell.gates()) as u64
+    }
+
     fn keeps(&self) -> (u32, u32) {
         (0b11111, 0b11)
     }
