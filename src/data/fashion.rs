@@ -1,9 +1,9 @@
 //! Fashion-MNIST: small pictures of clothes, ten classes.
 
 use super::ImageSet;
+use super::bundled::{self, file};
 use crate::error::{Error, Result};
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747): 28 × 28 grey pictures of clothes.
 ///
@@ -19,9 +19,6 @@ pub struct FashionMnist {
 
 /// The folder of the four files, inside a folder of data sets.
 const FOLDER: &str = "fashion-mnist";
-
-/// The environment variable that names the folder of data sets.
-const VARIABLE: &str = "GRADUS_DATA";
 
 impl FashionMnist {
     /// The names of the classes, by label.
@@ -49,8 +46,7 @@ impl FashionMnist {
     /// Errors: [`Error::Io`] where none has it, naming what was tried; those of
     /// [`from_dir`](FashionMnist::from_dir).
     pub fn bundled() -> Result<Self> {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
-        Self::from_dir(find(std::env::var_os(VARIABLE), &[PathBuf::from("data"), sources])?)
+        Self::from_dir(bundled::folder("FashionMnist::bundled", FOLDER, "train-images-idx3-ubyte")?)
     }
 
     /// The data set from the four files of the original in `folder` (`train-images-idx3-ubyte`,
@@ -87,44 +83,11 @@ impl FashionMnist {
     }
 }
 
-/// The gzipped file where there is one, else the plain one.
-fn file(folder: &Path, name: &str) -> PathBuf {
-    let packed = folder.join(format!("{name}.gz"));
-    let plain = folder.join(name);
-    if plain.exists() && !packed.exists() { plain } else { packed }
-}
-
-/// The folder of the data set: below `named` where that is given, else below the first of `others` that
-/// has it.
-fn find(named: Option<OsString>, others: &[PathBuf]) -> Result<PathBuf> {
-    // An empty variable is an unset one, as shells have it.
-    let named = named.filter(|value| !value.is_empty()).map(PathBuf::from);
-    let is_named = named.is_some();
-    let tried: Vec<PathBuf> = match named {
-        Some(folder) => vec![folder.join(FOLDER)],
-        None => others.iter().map(|folder| folder.join(FOLDER)).collect(),
-    };
-    if let Some(found) = tried.iter().find(|folder| file(folder, "train-images-idx3-ubyte").is_file()) {
-        return Ok(found.clone());
-    }
-    let names: Vec<String> = tried.iter().map(|folder| folder.display().to_string()).collect();
-    let source = std::io::Error::new(
-        std::io::ErrorKind::NotFound,
-        format!("no train-images-idx3-ubyte(.gz) in {}", names.join(" or ")),
-    );
-    let remedy = if is_named {
-        format!("{VARIABLE} names a folder of data sets; it must contain the folder {FOLDER}")
-    } else {
-        format!("Set {VARIABLE} to the folder that contains {FOLDER}, or use FashionMnist::from_dir")
-    };
-    let first = tried.into_iter().next().unwrap_or_default();
-    Err(Error::io("FashionMnist::bundled", first, source, remedy))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::idx::tests::{Scratch, gzip, idx};
     use super::*;
+    use std::path::PathBuf;
 
     /// Four files of `count` images each; the images count up.
     fn write_set(scratch: &Scratch, folder: &str, train_side: u32, test_side: u32, ending: &str) -> PathBuf {
@@ -180,22 +143,5 @@ mod tests {
         );
         std::fs::remove_file(folder.join("train-labels-idx1-ubyte")).unwrap();
         assert!(matches!(FashionMnist::from_dir(&folder), Err(Error::Io { .. })));
-    }
-
-    #[test]
-    fn the_first_folder_that_has_the_set_wins_and_a_named_one_is_the_only_one() {
-        let scratch = Scratch::new("fashion-find");
-        let (empty, second) = (scratch.0.join("empty"), scratch.0.join("second"));
-        write_set(&scratch, "second/fashion-mnist", 2, 2, ".gz");
-        let others = [empty.clone(), second.clone()];
-        let found = second.join(FOLDER);
-        assert_eq!(find(None, &others).unwrap(), found);
-        assert_eq!(find(Some(OsString::new()), &others).unwrap(), found);
-        assert_eq!(find(Some(second.clone().into()), &[]).unwrap(), found);
-
-        let error = find(Some(empty.clone().into()), &others).unwrap_err();
-        assert!(matches!(error, Error::Io { .. }) && !error.to_string().contains("second"), "{error}");
-        let error = find(None, &[empty, scratch.0.join("third")]).unwrap_err().to_string();
-        assert!(error.contains("empty") && error.contains("third") && error.contains(VARIABLE), "{error}");
     }
 }

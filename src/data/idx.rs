@@ -20,7 +20,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 const OP: &str = "idx::read";
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const UNSIGNED_BYTE: u8 = 0x08;
 
 /// What an idx file of unsigned bytes holds.

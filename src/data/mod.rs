@@ -3,7 +3,8 @@
 //! An [`ImageSet`] holds labelled grey images as the bytes they came in; [`Batches`] decides which of them
 //! go together, as a function of (seed, epoch) and of nothing else; [`ImageSet::gather`] turns such a batch
 //! into the floats and labels that a tensor is made of. [`FashionMnist`] is the set that comes with gradus,
-//! and [`idx`] reads others in the same format (MNIST, EMNIST, KMNIST, …).
+//! and [`idx`] reads others in the same format (MNIST, EMNIST, KMNIST, …). Smaller sets come too: [`digits`],
+//! [`shakespeare`]'s plays, and the series [`sunspots`] and [`co2`].
 //!
 //! ```
 //! use gradus::data::{Batches, FashionMnist};
@@ -21,10 +22,12 @@
 //! ```
 
 mod batches;
+mod bundled;
 mod fashion;
 pub mod idx;
 mod images;
 
 pub use batches::{Batches, Epoch};
+pub use bundled::{Series, co2, digits, shakespeare, sunspots};
 pub use fashion::FashionMnist;
 pub use images::{Batch, ImageSet};
