@@ -8,6 +8,7 @@ mod convolution;
 mod host;
 mod lab;
 pub mod report;
+mod training;
 
 use crate::device::Device;
 use crate::error::{Error, Result};

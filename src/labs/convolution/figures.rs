@@ -1,11 +1,11 @@
 //! What the chapter draws.
 
-use super::network::{History, Network, predicted};
 use crate::data::{FashionMnist, ImageSet};
 use crate::error::Result;
 use crate::labs::report::{
     Axis, Chapter, Figure, HeatMap, ImageGrid, Picture, Plot, Rule, Series, Shade, smoothed,
 };
+use crate::labs::training::{Classifier, History, predicted};
 
 pub(super) fn training(chapter: &mut Chapter, history: &History, measured_on: usize) {
     let steps =
@@ -75,7 +75,7 @@ pub(super) fn confusion(chapter: &mut Chapter, logits: &[f64], test: &ImageSet) 
     );
 }
 
-pub(super) fn filters(chapter: &mut Chapter, network: &Network) -> Result<()> {
+pub(super) fn filters(chapter: &mut Chapter, network: &Classifier) -> Result<()> {
     let weights: Vec<f32> = network.params.get("conv1.weight")?.get().to_vec()?;
     let pictures: Vec<Picture> =
         weights.chunks(25).zip(1..).map(|(w, k)| Picture::signed(5, 5, w, format!("filter {k}"))).collect();

@@ -1,14 +1,19 @@
 //! R8: two networks on real images, and what a shift of two pixels does to each.
 
 use super::figures;
-use super::network::{Network, cnn, mlp, share_right};
+use super::network::{cnn, mlp};
 use crate::data::{FashionMnist, ImageSet};
 use crate::error::Result;
 use crate::labs::claim::{Claim, Tolerance};
 use crate::labs::lab::Lab;
 use crate::labs::report::Chapter;
+use crate::labs::training::{Classifier, History, Schedule, share_right};
+use crate::optim::Adam;
 
 const EPOCHS: u64 = 4;
+/// Images in a training step.
+const BATCH: usize = 50;
+const LEARNING_RATE: f64 = 3e-3;
 /// The largest shift tried, in pixels.
 const SHIFTS: usize = 4;
 
@@ -20,7 +25,7 @@ pub(super) fn clothes(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
     let mut histories = Vec::new();
     for (index, network) in networks.iter().enumerate() {
         let progress = |done, of| lab.progress(index as u64 * of + done, networks.len() as u64 * of);
-        histories.push(network.train(&data.train, test, EPOCHS, seed, &progress)?);
+        histories.push(trained(network, &data.train, test, seed, &progress)?);
     }
     let mut curves = Vec::new();
     for network in &networks {
@@ -68,6 +73,19 @@ pub(super) fn clothes(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
     Ok(())
 }
 
+/// Trains with Adam, measuring after each epoch.
+fn trained(
+    network: &Classifier,
+    train: &ImageSet,
+    test: &ImageSet,
+    seed: u64,
+    progress: &dyn Fn(u64, u64),
+) -> Result<History> {
+    let mut adam = Adam::new(&network.params, LEARNING_RATE)?;
+    let schedule = Schedule { epochs: EPOCHS, batch: BATCH, seed, judged: true };
+    network.train(&mut adam, train, test, schedule, progress)
+}
+
 /// The images moved right, black coming in from the left.
 fn shifted(set: &ImageSet, by: usize) -> Result<ImageSet> {
     let mut images = vec![0; set.images.len()];
@@ -88,8 +106,8 @@ fn permuted(lab: &Lab, chapter: &mut Chapter, data: &FashionMnist, curves: &[Vec
         ImageSet::new(images, set.labels.clone(), set.height, set.width)
     };
     let (train, test) = (scramble(&data.train)?, scramble(&data.test)?);
-    let run = |network: Network, plain: f64| -> Result<f64> {
-        network.train(&train, &test, EPOCHS, lab.seed(), &|done, of| lab.progress(done, of))?;
+    let run = |network: Classifier, plain: f64| -> Result<f64> {
+        trained(&network, &train, &test, lab.seed(), &|done, of| lab.progress(done, of))?;
         Ok(plain - share_right(&network.logits(&test)?, &test))
     };
     let lost = [
