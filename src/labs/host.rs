@@ -53,9 +53,23 @@ pub(super) fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
     values.into_iter().fold(0.0, |m: f64, v| if m.is_nan() || v.is_nan() { f64::NAN } else { m.max(v.abs()) })
 }
 
+/// The slope of the line through (ln x, ln y) by least squares: the exponent of a power law.
+pub(super) fn slope(x: &[f64], y: &[f64]) -> f64 {
+    let (x, y): (Vec<f64>, Vec<f64>) = x.iter().zip(y).map(|(x, y)| (x.ln(), y.ln())).unzip();
+    let (mx, my) = (moments(&x).0, moments(&y).0);
+    let both: f64 = x.iter().zip(&y).map(|(x, y)| (x - mx) * (y - my)).sum();
+    both / x.iter().map(|x| (x - mx).powi(2)).sum::<f64>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_slope_of_a_power_law_is_its_exponent() {
+        let x = [1.0f64, 2.0, 5.0, 9.0];
+        assert!((slope(&x, &x.map(|x| 3.0 * x.powf(-1.5))) + 1.5).abs() < 1e-12);
+    }
 
     #[test]
     fn singular_values_of_a_rotated_diagonal_matrix() {

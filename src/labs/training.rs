@@ -2,7 +2,7 @@
 
 use crate::data::{Batches, ImageSet};
 use crate::error::Result;
-use crate::nn::{Mode, Module, Params, Sequential};
+use crate::nn::{LayerInit, Linear, Mode, Module, Params, Sequential};
 use crate::optim::Optimizer;
 use crate::tensor::Tensor;
 
@@ -42,6 +42,18 @@ impl History {
 }
 
 impl Classifier {
+    /// Affine layers of these sizes on the flattened image, with relu between them.
+    pub fn mlp(params: Params, sizes: &[usize], init: LayerInit) -> Result<Self> {
+        let mut model = Sequential::new().then(|x| x.flatten(1));
+        for (index, pair) in sizes.windows(2).enumerate() {
+            if index > 0 {
+                model = model.add(Tensor::relu);
+            }
+            model = model.add(Linear::with(&params.at(format!("layer{index}")), pair[0], pair[1], init)?);
+        }
+        Ok(Classifier { params, model })
+    }
+
     /// Trains on whole batches; the optimiser is one for the model's parameters.
     pub fn train(
         &self,
@@ -107,6 +119,20 @@ pub(super) fn first(set: &ImageSet, count: usize) -> Result<ImageSet> {
     let count = count.min(set.len());
     let pixels = set.height * set.width;
     ImageSet::new(set.images[..count * pixels].to_vec(), set.labels[..count].to_vec(), set.height, set.width)
+}
+
+/// A set cut in two after its images are shuffled: `count` of them, and the rest.
+pub(super) fn split(set: &ImageSet, count: usize, seed: u64) -> Result<(ImageSet, ImageSet)> {
+    let order: Vec<u32> = Batches::new(set.len(), set.len(), seed)?.epoch(0).flatten().collect();
+    let pixels = set.height * set.width;
+    let take = |indices: &[u32]| {
+        let at = |&i: &u32| &set.images[i as usize * pixels..(i as usize + 1) * pixels];
+        let images = indices.iter().flat_map(at).copied().collect();
+        let labels = indices.iter().map(|&i| set.labels[i as usize]).collect();
+        ImageSet::new(images, labels, set.height, set.width)
+    };
+    let (first, rest) = order.split_at(count.min(order.len()));
+    Ok((take(first)?, take(rest)?))
 }
 
 /// The label with the largest of an image's logits.
