@@ -1,6 +1,8 @@
 //! The cases of this room.
 
+use super::cholesky::Cholesky;
 use crate::error::Result;
+use crate::op;
 use crate::tensor::Tensor;
 use crate::verify::{Case, Input, Room};
 
@@ -32,9 +34,28 @@ fn cholesky() -> Vec<Case> {
             .into_iter()
             .map(|shape| case(&format!("{shape:?}"), small(shape)))
             .collect();
-    for shape in [&[31, 31][..], &[63, 63], &[64, 64], &[65, 65], &[2, 70, 70], &[66_000, 1, 1]] {
-        cases.push(case(&format!("{shape:?}"), small(shape)).value_only());
+    // The factor with the numbers of the columns that failed, which `cholesky` would read and turn into an error.
+    let whole = |detail: &str, x: Input, make: fn(&Tensor) -> Result<Tensor>| {
+        let run = move |x: &[Tensor]| {
+            let out = op::apply(Cholesky, &[&make(&x[0])?])?;
+            let [l, info] =
+                [0, 1].map(|k| out[k].to_dtype(x[0].dtype()).and_then(|t| t.reshape([t.count()])));
+            Tensor::concat(&[&l?, &info?], 0)
+        };
+        Case::new("cholesky", detail, [x], run).value_only()
+    };
+    for shape in [&[31, 31][..], &[63, 63], &[64, 64], &[65, 65], &[2, 70, 70], &[66_000, 2, 2]] {
+        cases.push(whole(&format!("{shape:?}"), small(shape), definite));
     }
+    // Definite with a pivot below one; failing at the second column and again at the third; at the first, with
+    // a pivot of zero.
+    #[rustfmt::skip]
+    let pivots = [
+        4.0, 0.0, 0.0,  2.0, 1.25, 0.0,  0.0, 1.0, 9.0,
+        1.0, 0.0, 0.0,  2.0, 1.0, 0.0,  1.0, 5.0, 2.0,
+        0.0, 0.0, 0.0,  1.0, 5.0, 0.0,  2.0, 4.0, 9.0,
+    ];
+    cases.push(whole("failing columns", Input::fixed([3, 3, 3], &pivots), |a| Ok(a.clone())));
     cases.push(case("4x4 stored strided", small(&[4, 4]).strided()));
     cases.push(case("3x4x4 stride 0", small(&[3, 4, 4]).repeated()).value_only());
     let plain = |detail: &str, x: Input| Case::new("cholesky", detail, [x], |x| x[0].cholesky());

@@ -10,7 +10,7 @@ use crate::verify::{Case, Input, Room};
 
 /// Steps, sequences, inputs and hidden units. At the edges of what the kernels do: 1, 4 or 8 sequences and 32
 /// or 64 hidden units a tile, 64 or 128 where there is one gate. Few steps: the bound grows with each.
-const SHAPES: [[usize; 4]; 12] = [
+const SHAPES: [[usize; 4]; 16] = [
     [1, 1, 1, 1],
     [2, 1, 3, 2],
     [3, 2, 2, 3],
@@ -23,6 +23,11 @@ const SHAPES: [[usize; 4]; 12] = [
     [2, 1, 2, 65],
     [1, 9, 1, 129],
     [2, 65, 1, 3],
+    // Hidden units that fill their tiles, for several tiles of sequences.
+    [1, 17, 1, 32],
+    [1, 2, 1, 64],
+    [1, 9, 1, 31],
+    [1, 9, 1, 128],
 ];
 
 /// Where a case runs through its sequences.
@@ -132,6 +137,10 @@ fn forward(cell: Cell, name: &str) -> Vec<Case> {
     let wide = [1, 66_000, 1, 1];
     let many = case(op, name, "66000 sequences", inputs(cell, wide, Way::Lengths), call(cell, false));
     cases.push(many.value_only());
+    // Where tanh and the logistic function are as good as constant, on both sides.
+    let mut saturated = inputs(cell, [1, 3, 1, 5], Way::Forwards);
+    saturated[0] = Input::fixed([1, 3, 1], &[60.0, -60.0, 25.0]);
+    cases.push(case(op, name, "saturated", saturated, call(cell, false)).value_only());
     cases.push(plain(cell, name));
     for (which, wrong, detail) in [
         (0, Input::any([2, 3]), "input of rank 2"),
