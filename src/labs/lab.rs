@@ -25,12 +25,19 @@ pub(super) struct Entry {
 
 /// A part of a chapter that can be run alone.
 pub(super) struct Step {
-    /// The claim it measures, or the first of several: `C8.3`, `R8`.
+    /// The claim it measures, `C8.3` or `R8`; `C8.6.support` belongs to the step `C8.6`.
     pub id: &'static str,
     /// About how much of the chapter's time it takes, in any unit.
     pub weight: u32,
     /// Measures, and adds claims and figures.
     pub run: fn(&Lab, &mut Chapter) -> Result<()>,
+}
+
+impl Step {
+    /// Whether the claim, `C8.6` or `C8.6.support`, is of this step.
+    pub fn measures(&self, claim: &str) -> bool {
+        claim.strip_prefix(self.id).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
 }
 
 /// A piece of the mathematics that a claim needs.
@@ -120,7 +127,7 @@ impl<'a> Lab<'a> {
 
     /// Runs the chosen steps of the chosen chapters, and adds to each chapter what it took.
     pub(super) fn run(&self, chapters: &[&Entry]) -> Result<Vec<Chapter>> {
-        let chosen = |step: &&Step| self.options.only.as_deref().is_none_or(|id| id == step.id);
+        let chosen = |step: &&Step| self.options.only.as_deref().is_none_or(|id| step.measures(id));
         let steps: Vec<(&Entry, Vec<&Step>)> = chapters
             .iter()
             .map(|entry| (*entry, entry.steps.iter().filter(chosen).collect::<Vec<_>>()))

@@ -52,7 +52,7 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// The language of the report.
     pub language: Language,
-    /// Runs only the step with this id, `C8.3`.
+    /// Runs only the step that measures this claim, `C8.3`.
     pub only: Option<String>,
     /// Leaves out a piece of the mathematics, so that the claim that needs it is seen to fail: `skip` takes
     /// the residual connections out. An unknown name gives an error that lists those there are.
@@ -68,6 +68,11 @@ const CHAPTERS: [&Entry; 1] = [&convolution::CHAPTER];
 /// The names of the chapters, in reading order.
 pub fn chapters() -> impl Iterator<Item = &'static str> {
     CHAPTERS.iter().map(|entry| entry.name)
+}
+
+/// What can be run alone: each chapter with the ids of its steps, in reading order.
+pub fn steps() -> impl Iterator<Item = (&'static str, &'static str)> {
+    CHAPTERS.iter().flat_map(|entry| entry.steps.iter().map(|step| (entry.name, step.id)))
 }
 
 /// What each chapter can do [without](Options::without): chapter, piece, and the claim that then fails.

@@ -23,10 +23,13 @@ pub struct Args {
     /// The language of the report.
     #[arg(long, value_enum, default_value_t = Lang::En)]
     lang: Lang,
-    /// Run only the step with this id, C8.3 for instance.
+    /// List the chapters, the steps and the pieces that `--without` takes out, and run nothing.
+    #[arg(long)]
+    list: bool,
+    /// Run only the step that measures this claim, C8.3 for instance.
     #[arg(long, value_name = "ID")]
     only: Option<String>,
-    /// Leave a piece of the mathematics out, and see the claim that needs it fail (`?` lists the pieces).
+    /// Leave a piece of the mathematics out, and see the claim that needs it fail.
     #[arg(long, value_name = "PIECE")]
     without: Option<String>,
     /// A folder with the full Fashion-MNIST files, to be used instead of the subset.
@@ -52,6 +55,10 @@ impl From<Lang> for Language {
 }
 
 pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
+    if args.list {
+        list();
+        return Ok(true);
+    }
     // Asked now and not after minutes of work: can the report be written?
     std::fs::create_dir_all(&args.out).map_err(|source| unwritable(&args.out, source))?;
     let probe = args.out.join(".gradus-probe");
@@ -90,6 +97,16 @@ pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
         println!("\nreport: {}", args.out.join("report.html").display());
     }
     Ok(report.holds())
+}
+
+fn list() {
+    for chapter in labs::chapters() {
+        let steps: Vec<&str> = labs::steps().filter(|s| s.0 == chapter).map(|s| s.1).collect();
+        println!("{chapter:14} {}", steps.join(" "));
+        for (_, piece, claim) in labs::ingredients().filter(|i| i.0 == chapter) {
+            println!("{:14} --without {piece:12} and {claim} fails", "");
+        }
+    }
 }
 
 fn unwritable(path: &std::path::Path, source: std::io::Error) -> Error {
