@@ -64,22 +64,23 @@ fn mul_high(a: u32, b: u32) -> u32 {
     return a_high * b_high + (middle >> 16u) + (other >> 16u);
 }
 
-// Philox 4x32-10, the block of that number; see random/dropout.wgsl.
-fn philox(block: u32) -> vec4<u32> {
-    var c = vec4(block, params.stream, 0x64726f70u);
-    var key = params.seed;
+// The block of that number of the stream with that key.
+fn philox(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
+    var c = counter;
+    var k = key;
     for (var round = 0u; round < 10u; round++) {
         let high0 = mul_high(0xD2511F53u, c.x);
         let high1 = mul_high(0xCD9E8D57u, c.z);
-        c = vec4(high1 ^ c.y ^ key.x, 0xCD9E8D57u * c.z, high0 ^ c.w ^ key.y, 0xD2511F53u * c.x);
-        key += vec2(0x9E3779B9u, 0xBB67AE85u);
+        c = vec4(high1 ^ c.y ^ k.x, 0xCD9E8D57u * c.z, high0 ^ c.w ^ k.y, 0xD2511F53u * c.x);
+        k += vec2(0x9E3779B9u, 0xBB67AE85u);
     }
     return c;
 }
 
 // What the weights of a query's keys, from `key` on, were multiplied by.
 fn kept(entry: u32, query: u32, key: u32) -> vec4<f32> {
-    let words = philox((entry * params.queries + query) * ((params.keys + 3u) / 4u) + key / 4u);
+    let block = (entry * params.queries + query) * ((params.keys + 3u) / 4u) + key / 4u;
+    let words = philox(vec4(block, params.stream, 0x64726f70u), params.seed);
     return select(vec4(0.0), vec4(params.kept), (words >> vec4(8u)) < vec4(params.below));
 }
 

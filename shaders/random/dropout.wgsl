@@ -36,6 +36,7 @@ fn mul_high(a: u32, b: u32) -> u32 {
     return a_high * b_high + (middle >> 16u) + (other >> 16u);
 }
 
+// The block of that number of the stream with that key.
 fn philox(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
     var c = counter;
     var k = key;

@@ -195,8 +195,7 @@ impl MultiHeadAttention {
     pub fn decode(&self, x: &Tensor, cache: &mut KvCache) -> Result<Tensor> {
         let offset = cache.len();
         let [keys, values] = self.keys(x, offset)?;
-        cache.append(&keys, &values)?;
-        let Some([keys, values]) = cache.get() else { unreachable!("something was appended") };
+        let [keys, values] = cache.append(&keys, &values)?;
         let attention = Attention { causal: true, offset, ..Attention::default() };
         self.attend(x, [keys, values], &attention, Mode::Eval)
     }
@@ -236,15 +235,15 @@ impl KvCache {
         self.held.as_ref().map(|[keys, values]| [keys, values])
     }
 
-    /// Puts keys and values behind those that are there.
+    /// Puts keys and values behind those that are there, and gives all of them.
     ///
     /// Errors: [`Error::Shape`] if they differ in anything but time, in which case the cache stays as it was.
-    pub fn append(&mut self, keys: &Tensor, values: &Tensor) -> Result<()> {
+    pub fn append(&mut self, keys: &Tensor, values: &Tensor) -> Result<[&Tensor; 2]> {
         let joined = match &self.held {
             Some([k, v]) => [Tensor::concat(&[k, keys], 2)?, Tensor::concat(&[v, values], 2)?],
             None => [keys.clone(), values.clone()],
         };
-        self.held = Some(joined);
-        Ok(())
+        let [keys, values] = self.held.insert(joined);
+        Ok([keys, values])
     }
 }

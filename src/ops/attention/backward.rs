@@ -142,10 +142,10 @@ impl Op for Gradient {
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
-        let (saved, operands) = inputs.split_last().unwrap_or_else(|| unreachable!("five inputs at least"));
+        let (operands, saved) = inputs.split_at(inputs.len() - 1);
         let launch = Launch::new(&self.pattern, operands, operands.get(4));
         let [q, k, v, dy] = std::array::from_fn(|i| &*operands[i].buffer);
-        let (bias, saved) = (operands.get(4).map_or(q, |bias| &*bias.buffer), &*saved.buffer);
+        let (bias, saved) = (operands.get(4).map_or(q, |bias| &*bias.buffer), &*saved[0].buffer);
         let extents = launch.extents;
         let (entries, groups) = (extents.batch * extents.heads, inputs[1].shape()[..2].iter().product());
         let unused = gpu.buffer(self.name(), 4)?;

@@ -11,8 +11,8 @@ use crate::verify::{Case, Input, Room};
 /// q `[B, H, Tq, D]`; heads of keys and values, keys, and features of values.
 type Sizes = ([usize; 4], [usize; 3]);
 
-fn operands(([b, h, tq, d], [groups, tk, dv]): Sizes) -> Vec<Input> {
-    vec![Input::any([b, h, tq, d]), Input::any([b, groups, tk, d]), Input::any([b, groups, tk, dv])]
+fn operands(([b, h, tq, d], [groups, tk, dv]): Sizes) -> [Input; 3] {
+    [Input::any([b, h, tq, d]), Input::any([b, groups, tk, d]), Input::any([b, groups, tk, dv])]
 }
 
 /// Attention of the first three inputs, with options that read the others.
@@ -25,7 +25,7 @@ fn case(
 }
 
 fn plain(detail: &str, sizes: Sizes, options: Attention) -> Case {
-    case(detail, operands(sizes), move |_| options.clone())
+    case(detail, operands(sizes).into(), move |_| options.clone())
 }
 
 fn with(sizes: Sizes, more: impl IntoIterator<Item = Input>) -> Vec<Input> {
@@ -142,7 +142,7 @@ fn masks() -> Vec<Case> {
         }),
     ];
     // On the verge of what is closed, and everywhere.
-    let [_, k, v] = <[Input; 3]>::try_from(operands(SMALL)).unwrap_or_else(|_| unreachable!("three"));
+    let [_, k, v] = operands(SMALL);
     let verge = vec![Input::fixed([2, 2, 5, 3], &[0.0; 60]), k, v, Input::fixed([1], &[-3e38])];
     cases.push(case("closed by the bias", verge, biased).value_only());
     let both = |x: &[Tensor]| Attention { bias: Some(x[1].clone()), ..masked(x) };
@@ -174,7 +174,7 @@ fn options() -> Vec<Case> {
     let scaled = |scale| Attention { scale: Some(scale), ..Attention::default() };
     let dropped = |p| Attention { dropout: Some((p, STREAM)), ..Attention::default() };
     let capped = |cap| Attention { softcap: Some(cap), ..Attention::default() };
-    let [q, k, v] = <[Input; 3]>::try_from(operands(SMALL)).unwrap_or_else(|_| unreachable!("three"));
+    let [q, k, v] = operands(SMALL);
     vec![
         plain("scale 2", SMALL, scaled(2.0)),
         plain("scale -0.3", SMALL, scaled(-0.3)),

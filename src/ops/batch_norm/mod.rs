@@ -315,13 +315,9 @@ impl Tensor {
     /// Errors: [`Error::Shape`], also for fewer than two elements a channel, which have no variance;
     /// [`Error::Argument`] unless `eps` is positive; [`Error::DType`], [`Error::Device`].
     pub fn batch_norm(&self, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<BatchNormOutput> {
-        let mut outputs = op::apply(BatchNorm { eps }, &[self, gamma, beta])?.into_iter();
-        match (outputs.next(), outputs.next(), outputs.next()) {
-            (Some(y), Some(mean), Some(var)) => {
-                Ok(BatchNormOutput { y, mean: mean.detach(), var: var.detach() })
-            }
-            _ => unreachable!("the rule names four outputs"),
-        }
+        let outputs = op::apply(BatchNorm { eps }, &[self, gamma, beta])?;
+        let (mean, var) = (outputs[1].detach(), outputs[2].detach());
+        Ok(BatchNormOutput { y: outputs[0].clone(), mean, var })
     }
 
     /// Batch normalisation with given statistics: y = (x − mean) / √(var + ε) · γ + β, one pointwise
