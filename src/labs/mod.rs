@@ -3,6 +3,7 @@
 //! A lab is a list of [claims](claim::Claim), computed by the engine through its public API on any device,
 //! from a seed, with what a person would rather see than read drawn beside them.
 
+mod approximation;
 pub mod claim;
 mod convolution;
 mod host;
@@ -63,7 +64,7 @@ pub struct Options {
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
 /// The chapters there are, in reading order.
-const CHAPTERS: [&Entry; 1] = [&convolution::CHAPTER];
+const CHAPTERS: [&Entry; 2] = [&approximation::CHAPTER, &convolution::CHAPTER];
 
 /// The names of the chapters, in reading order.
 pub fn chapters() -> impl Iterator<Item = &'static str> {
