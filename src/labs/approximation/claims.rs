@@ -61,7 +61,7 @@ pub(super) fn interpolation(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
     let source = "de Boor 1978 (interpolation); Cybenko 1989, Hornik 1991 (density)";
     let names: Vec<f64> = cells.iter().map(|n| *n as f64).collect();
     let mut bounded: Vec<f64> = scaled_errors.iter().zip(&scaled_roundings).map(|(e, r)| e - r).collect();
-    bounded.push(largest(scaled_roundings));
+    bounded.push(largest(scaled_errors.iter().copied()));
     chapter
         .claim(
             Claim::check(
@@ -82,16 +82,16 @@ pub(super) fn interpolation(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
             Claim::check(
                 "C1.1.bound",
                 lab.say(
-                    "and no error exceeds max|f″|/(8N²) by more than rounding, which itself stays under 1 % of it",
-                    "且误差始终不超过 max|f″|/(8N²)（已扣除舍入），而舍入本身不到它的 1 %",
+                    "and without what rounding added no error exceeds max|f″|/(8N²), with it none by more than 1 %",
+                    "扣除舍入后，误差始终不超过 max|f″|/(8N²)；连舍入在内，也不会超出 1 %",
                 ),
                 source,
-                vec![constant, constant, constant, constant, 0.01 * constant],
+                vec![constant, constant, constant, constant, 1.01 * constant],
                 bounded,
                 Tolerance::AtMost,
             )
             .formula(r"N^2 \sup |f - f_N| \le \frac{π^2}{2}")
-            .parts(["N = 16", "N = 32", "N = 64", "N = 128", lab.say("N² · rounding", "N² · 舍入")]),
+            .parts(["N = 16", "N = 32", "N = 64", "N = 128", lab.say("largest, with rounding", "最大者，含舍入")]),
         );
     Ok(())
 }

@@ -51,9 +51,8 @@ fn words(lab: &Lab) -> Chapter {
                      $N$ 个小区间上的分段线性插值，误差不超过插值误差。",
                 ),
             )
-            .formula(
-                r"f_N(x) = f(0) + \sum_{k<N} (s_k - s_{k-1}) \relu(x - k/N), \quad \sup |f - f_N| \le \frac{\max |f''|}{8 N^2}",
-            )
+            .formula(r"f_N(x) = f(0) + \sum_{k<N} (s_k - s_{k-1}) \relu(x - k/N)")
+            .formula(r"\sup |f - f_N| \le \frac{\max |f''|}{8 N^2}")
             .source("de Boor 1978; Cybenko 1989; Hornik 1991"),
         )
         .theorem(
@@ -67,9 +66,8 @@ fn words(lab: &Lab) -> Chapter {
                      对范数函数，取 $w_i \\sim N(0, I_d)$，连常数在各个维数里都一样。",
                 ),
             )
-            .formula(
-                r"f_n(x) = \frac{\sqrt{2π}}{n} \sum_{i=1}^n \relu(w_i · x), \quad \frac{\operatorname{E}(f_n(x) - \|x\|)^2}{\|x\|^2} = \frac{π - 1}{n}",
-            )
+            .formula(r"f_n(x) = \frac{\sqrt{2π}}{n} \sum_{i=1}^n \relu(w_i · x)")
+            .formula(r"\frac{\operatorname{E}(f_n(x) - \|x\|)^2}{\|x\|^2} = \frac{π - 1}{n}")
             .source("Barron 1993; Maurey in Pisier 1981"),
         )
         .theorem(
