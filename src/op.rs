@@ -136,6 +136,12 @@ pub trait Op: Send + Sync + 'static {
     /// The outputs, from the mathematics. What the shapes of the inputs do not tell stands in `outputs`.
     fn reference<R: Real>(&self, inputs: &Inputs<R>, outputs: &[Meta]) -> Vec<Data<R>>;
 
+    /// How the CPU device computes the outputs in f32 where a library does it faster than the reference, whose
+    /// bound it keeps. `None` leaves it to the reference.
+    fn native(&self, _inputs: &Inputs<f32>, _outputs: &[Meta]) -> Option<Vec<Data<f32>>> {
+        None
+    }
+
     /// Launches the kernels. They compute in f32; for tensors of f16 the launch sees to loads and stores (see
     /// `src/gpu/half.rs`), so that what lies in an output between two launches is rounded. Inputs are dense and start at the beginning of their buffer, unless
     /// [`strided`](Self::strided); outputs always are.
@@ -249,9 +255,13 @@ fn run<O: Op>(
         Kind::Cpu => {
             let float = metas.iter().chain(&outputs).map(|m| m.dtype).find(|d| d.is_float());
             match float.unwrap_or(DType::F32) {
-                DType::F16 | DType::F32 => on_cpu::<f32, O>(op, inputs, &outputs)?,
-                DType::F64 => on_cpu::<f64, O>(op, inputs, &outputs)?,
-                DType::Bounded | DType::BoundedF16 => on_cpu::<Bounded, O>(op, inputs, &outputs)?,
+                DType::F16 | DType::F32 => on_cpu(op, inputs, &outputs, |given| {
+                    op.native(given, &outputs).unwrap_or_else(|| op.reference(given, &outputs))
+                })?,
+                DType::F64 => on_cpu::<f64, O>(op, inputs, &outputs, |given| op.reference(given, &outputs))?,
+                DType::Bounded | DType::BoundedF16 => {
+                    on_cpu::<Bounded, O>(op, inputs, &outputs, |given| op.reference(given, &outputs))?
+                }
                 DType::I32 => return Err(unsupported(name, DType::I32, device)),
             }
         }
@@ -287,7 +297,12 @@ pub(crate) fn unsupported(op: &'static str, dtype: DType, device: &Device) -> Er
     )
 }
 
-fn on_cpu<R: StoredReal, O: Op>(op: &O, inputs: &[&Tensor], outputs: &[Meta]) -> Result<Vec<View>> {
+fn on_cpu<R: StoredReal, O: Op>(
+    op: &O,
+    inputs: &[&Tensor],
+    outputs: &[Meta],
+    compute: impl FnOnce(&Inputs<R>) -> Vec<Data<R>>,
+) -> Result<Vec<View>> {
     let arrays: Result<Vec<Data<R>>> = inputs
         .iter()
         .map(|t| {
@@ -307,7 +322,7 @@ fn on_cpu<R: StoredReal, O: Op>(op: &O, inputs: &[&Tensor], outputs: &[Meta]) ->
         })
         .collect();
     let inputs = Inputs::new(arrays?);
-    let results = op.reference(&inputs, outputs);
+    let results = compute(&inputs);
     check_reference(op.name(), &inputs, &results, outputs)?;
     Ok(results
         .into_iter()

@@ -1,5 +1,7 @@
 //! The CPU device: its storage, and the arrays that references compute with.
 
+pub(crate) mod gemm;
+
 use crate::dtype::{DType, Element};
 use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};

@@ -2,6 +2,7 @@
 
 use crate::autodiff::At;
 use crate::cpu::Array;
+use crate::cpu::gemm::{self, Matrix};
 use crate::error::{Error, Result};
 use crate::gpu::{Dispatch, Gpu, Kernels, Shader, Source, shader};
 use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
@@ -21,6 +22,13 @@ pub(crate) struct Matmul;
 /// The extents of the matrices of a product: m, k, n.
 fn extents(a: &Shape, b: &Shape) -> [usize; 3] {
     [a[a.rank() - 2], a[a.rank() - 1], b[b.rank() - 1]]
+}
+
+/// Where the matrix of x begins that stands in each of the product's, whose shape is `out`.
+fn starts<T>(x: &Array<T>, out: &Shape) -> Vec<usize> {
+    let mut own = Layout::contiguous(x.shape);
+    own.shape = Shape::known(&x.shape[..x.shape.rank() - 2]);
+    own.broadcast_to(Shape::known(&out[..out.rank() - 2])).positions().collect()
 }
 
 impl Op for Matmul {
@@ -67,13 +75,7 @@ impl Op for Matmul {
         let (a, b) = (inputs.real(0), inputs.real(1));
         let [m, k, n] = extents(&a.shape, &b.shape);
         let shape = outputs[0].shape;
-        let starts = |x: &Array<R>| -> Vec<usize> {
-            let batch = Shape::known(&shape[..shape.rank() - 2]);
-            let mut own = Layout::contiguous(x.shape);
-            own.shape = Shape::known(&x.shape[..x.shape.rank() - 2]);
-            own.broadcast_to(batch).positions().collect()
-        };
-        let (starts_a, starts_b) = (starts(a), starts(b));
+        let (starts_a, starts_b) = (starts(a, &shape), starts(b, &shape));
         // Columns of b as rows, so that a dot product runs through memory in order.
         let mut columns = vec![R::default(); b.data.len()];
         for (matrix, out) in b.data.chunks((k * n).max(1)).zip(columns.chunks_mut((k * n).max(1))) {
@@ -101,6 +103,38 @@ impl Op for Matmul {
 
     fn strided(&self) -> bool {
         true
+    }
+
+    fn native(&self, inputs: &Inputs<f32>, outputs: &[Meta]) -> Option<Vec<Data<f32>>> {
+        let (a, b, shape) = (inputs.real(0), inputs.real(1), outputs[0].shape);
+        let [m, k, n] = extents(&a.shape, &b.shape);
+        let mut data = vec![0.0; shape.count()];
+        if k > 0 && m * n > 0 {
+            let (starts_a, starts_b) = (starts(a, &shape), starts(b, &shape));
+            let operands = |matrix: usize| {
+                let a = Matrix::new(&a.data[starts_a[matrix]..], m, k);
+                (a, Matrix::new(&b.data[starts_b[matrix]..], k, n))
+            };
+            // Many matrices: each on a thread. Few: all threads on each.
+            if data.len() / (m * n) >= rayon::current_num_threads() {
+                data.par_chunks_mut(m * n).enumerate().for_each(|(matrix, y)| {
+                    let (a, b) = operands(matrix);
+                    gemm::product_here(a, b, y, false);
+                });
+            } else {
+                for (matrix, y) in data.chunks_mut(m * n).enumerate() {
+                    let (a, b) = operands(matrix);
+                    gemm::product(a, b, y, false);
+                }
+            }
+        }
+        if inputs.len() > 2 {
+            let bias = &inputs.real(2).data;
+            for row in data.chunks_mut(n.max(1)) {
+                row.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);
+            }
+        }
+        Some(vec![Data::Real(Array { shape, data })])
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {

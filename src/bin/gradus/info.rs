@@ -1,21 +1,33 @@
 //! `gradus info`.
 
 use crate::Cli;
+use crate::bench::Roofline;
 use gradus::{Device, Result, gpu::Gpu};
 
-pub fn run(cli: &Cli) -> Result<bool> {
+#[derive(clap::Args)]
+pub struct Args {
+    /// Also measure what the chosen device can do at most.
+    #[arg(long)]
+    measure: bool,
+}
+
+pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
     let adapters = Gpu::adapters();
     let chosen = Device::select(&cli.device)?;
+    let roofline = args.measure.then(|| Roofline::measure(&chosen)).transpose()?;
     if cli.json {
         let json = serde_json::json!({
             "adapters": adapters,
             "chosen": chosen.to_string(),
-            "roofline": null,
+            "roofline": roofline,
         });
         println!("{json:#}");
         return Ok(true);
     }
     println!("chosen: {chosen}");
+    if let Some(roofline) = roofline {
+        println!("{roofline}");
+    }
     for (number, a) in adapters.iter().enumerate() {
         println!("\n{number}: {}", a.name);
         println!("   {} adapter through {}, driver {}", a.kind, a.backend, a.driver);

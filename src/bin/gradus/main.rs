@@ -1,5 +1,6 @@
 //! The command line of gradus.
 
+mod bench;
 mod info;
 mod lab;
 mod verify;
@@ -25,20 +26,23 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// List the adapters, their limits and features.
-    Info,
+    Info(info::Args),
     /// Hold every operation on this device against its proven error bound.
     Verify(verify::Args),
     /// Run chapters of the mathematics and write the illustrated report.
     Lab(lab::Args),
+    /// Time workloads, as a share of what this device can do at most.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     env_logger::init_from_env(env_logger::Env::default().default_filter_or("error"));
     let cli = Cli::parse();
     let done = match &cli.command {
-        Command::Info => info::run(&cli),
+        Command::Info(args) => info::run(&cli, args),
         Command::Verify(args) => verify::run(&cli, args),
         Command::Lab(args) => lab::run(&cli, args),
+        Command::Bench(args) => bench::run(&cli, args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

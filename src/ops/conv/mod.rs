@@ -8,6 +8,7 @@
 //! is the gradient of the others and the family is closed under differentiation.
 
 mod cases;
+mod cpu;
 mod depthwise;
 mod gpu;
 mod more;
@@ -188,6 +189,15 @@ impl Op for Conv2d {
         vec![Data::Real(y)]
     }
 
+    fn native(&self, inputs: &Inputs<f32>, outputs: &[Meta]) -> Option<Vec<Data<f32>>> {
+        let (x, w) = (inputs.real(0), inputs.real(1));
+        let meta = |a: &Array<f32>| Meta::new(a.shape, outputs[0].dtype);
+        let e = Extents::new(&meta(x), &meta(w), self.0).ok()?;
+        let bias = (inputs.len() > 2).then(|| &inputs.real(2).data[..]);
+        let data = cpu::forward(&e, &x.data, &w.data, bias);
+        Some(vec![Data::Real(Array { shape: outputs[0].shape, data })])
+    }
+
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let meta = |v: &GpuView| Meta::new(*v.shape(), crate::dtype::DType::F32);
         let e = Extents::new(&meta(&inputs[0]), &meta(&inputs[1]), self.0)?;
@@ -255,6 +265,11 @@ impl Op for InputGradient {
         vec![Data::Real(lines(outputs[0].shape, &turned.data, product, |b, g, line| {
             e.readers(&dy.data, b, g, line)
         }))]
+    }
+
+    fn native(&self, inputs: &Inputs<f32>, outputs: &[Meta]) -> Option<Vec<Data<f32>>> {
+        let data = cpu::input_gradient(&self.0, &inputs.real(0).data, &inputs.real(1).data);
+        Some(vec![Data::Real(Array { shape: outputs[0].shape, data })])
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
@@ -326,6 +341,11 @@ impl Op for WeightGradient {
                 .collect()
         });
         vec![Data::Real(rows)]
+    }
+
+    fn native(&self, inputs: &Inputs<f32>, outputs: &[Meta]) -> Option<Vec<Data<f32>>> {
+        let data = cpu::weight_gradient(&self.0, &inputs.real(0).data, &inputs.real(1).data);
+        Some(vec![Data::Real(Array { shape: outputs[0].shape, data })])
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {

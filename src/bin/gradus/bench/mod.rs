@@ -1,0 +1,204 @@
+//! `gradus bench`: workloads against the roofline of the device.
+
+mod roofline;
+mod workloads;
+
+use crate::Cli;
+use gradus::gpu::GpuOptions;
+use gradus::op::counted;
+use gradus::{DType, Device, Error, Result};
+pub use roofline::Roofline;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use workloads::{Run, Workload};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only workloads whose names contain this.
+    #[arg(default_value = "")]
+    filter: String,
+    /// Compile kernels without bounds tests and loop limits.
+    #[arg(long)]
+    unchecked: bool,
+    /// Do not compare the results with those of the CPU device in f64.
+    #[arg(long)]
+    no_errors: bool,
+    /// Write the rows to this file, for `--compare`.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Print the ratio to the rows in this file.
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
+}
+
+/// What was found out about one workload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Row {
+    name: String,
+    /// Seconds of the first call, compiling included.
+    first_s: f64,
+    median_ms: f64,
+    /// Half the distance between the quartiles, as a share of the median.
+    spread: f64,
+    gflops: f64,
+    gbps: f64,
+    /// The least time that arithmetic and memory allow, over the median.
+    roofline_share: f64,
+    dispatches: u64,
+    /// The largest difference from the CPU device in f64, over the largest value, unless `--no-errors`.
+    error: Option<f64>,
+    /// Whether kernels had bounds tests.
+    checked: bool,
+    /// What the times were taken with.
+    clock: String,
+}
+
+/// Calls that are not timed, and at most and at least so many that are, within so long.
+const WARM_UP: usize = 2;
+const MOST: usize = 7;
+const LEAST: usize = 3;
+const WITHIN: Duration = Duration::from_secs(6);
+
+pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
+    let options = GpuOptions { unchecked: args.unchecked, ..GpuOptions::default() };
+    let device = Device::select_with(&cli.device, options)?;
+    let before: Vec<Row> = match &args.compare {
+        Some(path) => {
+            let failed = |e: std::io::Error| unreadable(path, e);
+            serde_json::from_slice(&std::fs::read(path).map_err(failed)?).map_err(|e| failed(e.into()))?
+        }
+        None => Vec::new(),
+    };
+    let roofline = Roofline::measure(&device)?;
+    if !cli.json {
+        head(&device, &roofline, args);
+    }
+    let mut rows = Vec::new();
+    for workload in workloads::all().iter().filter(|w| w.name.contains(&args.filter)) {
+        let row = measure(&device, workload, &roofline, args)?;
+        if !cli.json {
+            print(&row, &before);
+        }
+        rows.push(row);
+    }
+    let json = serde_json::to_string_pretty(&rows).map_err(|e| unreadable(&PathBuf::from("-"), e.into()))?;
+    if cli.json {
+        println!("{json}");
+    }
+    if let Some(path) = &args.save {
+        std::fs::write(path, json).map_err(|e| unreadable(path, e))?;
+    }
+    if rows.is_empty() {
+        return Err(Error::Argument {
+            op: "bench",
+            given: format!("no workload is called '{}'", args.filter),
+            remedy: "Run it without a filter to see all.".into(),
+        });
+    }
+    Ok(true)
+}
+
+fn measure(device: &Device, workload: &Workload, roofline: &Roofline, args: &Args) -> Result<Row> {
+    let mut run = (workload.make)(device, DType::F32)?;
+    device.wait()?;
+    let first = timed(device, &mut run)?;
+    for _ in 0..WARM_UP {
+        timed(device, &mut run)?;
+    }
+    let launched = || device.as_gpu().map_or(0, |gpu| gpu.dispatches());
+    let before = launched();
+    let (counted_run, flop) = counted(|| timed(device, &mut run));
+    counted_run?;
+    let dispatches = launched() - before;
+    let (start, mut samples) = (Instant::now(), Vec::new());
+    while samples.len() < MOST && (samples.len() < LEAST || start.elapsed() < WITHIN) {
+        samples.push(timed(device, &mut run)?);
+    }
+    samples.sort_by(f64::total_cmp);
+    let at = |share: f64| samples[((samples.len() - 1) as f64 * share).round() as usize];
+    let median = at(0.5);
+    Ok(Row {
+        name: workload.name.clone(),
+        first_s: first,
+        median_ms: median * 1e3,
+        spread: (at(0.75) - at(0.25)) / (2.0 * median),
+        gflops: flop as f64 / median / 1e9,
+        gbps: workload.bytes / median / 1e9,
+        roofline_share: roofline.seconds(flop as f64, workload.bytes) / median,
+        dispatches,
+        error: if args.no_errors { None } else { Some(error(device, workload)?) },
+        checked: !args.unchecked || device.is_cpu(),
+        clock: "wall, queue drained".to_owned(),
+    })
+}
+
+/// Seconds of one call, the device drained while its results are alive.
+fn timed(device: &Device, run: &mut Run) -> Result<f64> {
+    let start = Instant::now();
+    let results = run()?;
+    results.iter().try_for_each(|tensor| tensor.finish())?;
+    device.wait()?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// The largest difference between the results of a first call here and on the CPU device in f64, relative to the
+/// largest value among them.
+fn error(device: &Device, workload: &Workload) -> Result<f64> {
+    let found = (workload.make)(device, DType::F32)?()?;
+    let truth = (workload.make)(&Device::cpu(), DType::F64)?()?;
+    let (mut worst, mut scale) = (0.0f64, f64::MIN_POSITIVE);
+    for (found, truth) in found.iter().zip(&truth) {
+        for (f, t) in found.to_f64()?.iter().zip(&truth.to_f64()?) {
+            let apart = (f - t).abs();
+            // `max` alone would lose a NaN.
+            worst = if apart.is_nan() || worst.is_nan() { f64::NAN } else { worst.max(apart) };
+            scale = scale.max(t.abs());
+        }
+    }
+    Ok(worst / scale)
+}
+
+fn head(device: &Device, roofline: &Roofline, args: &Args) {
+    println!("{device}\n{roofline}");
+    let mode = if device.is_cpu() {
+        ""
+    } else if args.unchecked {
+        ", kernels unchecked"
+    } else {
+        ", kernels checked"
+    };
+    println!("times by the wall, queue drained{mode}\n");
+    println!(
+        "{:38} {:>8} {:>10} {:>6} {:>9} {:>7} {:>9} {:>9} {:>9}",
+        "workload", "first s", "median ms", "±", "GFLOP/s", "GB/s", "roofline", "launches", "error"
+    );
+}
+
+fn print(row: &Row, before: &[Row]) {
+    let error = row.error.map_or("–".to_owned(), |error| format!("{error:.1e}"));
+    print!(
+        "{:38} {:8.3} {:10.3} {:4.0} % {:9.1} {:7.2} {:7.1} % {:9} {error:>9}",
+        row.name,
+        row.first_s,
+        row.median_ms,
+        row.spread * 100.0,
+        row.gflops,
+        row.gbps,
+        row.roofline_share * 100.0,
+        row.dispatches
+    );
+    match before.iter().find(|old| old.name == row.name) {
+        Some(old) => println!("   × {:.2} of before", row.median_ms / old.median_ms),
+        None => println!(),
+    }
+}
+
+fn unreadable(path: &std::path::Path, source: std::io::Error) -> Error {
+    Error::Io {
+        op: "bench",
+        path: path.into(),
+        source,
+        remedy: "Give a file that `gradus bench --save` can write, or has written.".into(),
+    }
+}
