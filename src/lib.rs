@@ -21,8 +21,8 @@
 //!
 //! # The map
 //!
-//! [`Tensor`] and [`Device`] are what most programs see; [`nn`], [`optim`], [`data`] and [`io`] are built on
-//! them alone. [`autodiff`] differentiates in both modes, any number of times. An operation is a room with
+//! [`Tensor`] and [`Device`] are what most programs see; [`nn`], [`models`], [`optim`], [`data`] and [`io`] are
+//! built on them alone. [`autodiff`] differentiates in both modes, any number of times. An operation is a room with
 //! five windows, the trait [`op::Op`]; the rooms are in [`ops`]. References compute over [`real::Real`],
 //! whose third reading carries the error bound; [`verify`] holds every device against it. [`gpu`] is the
 //! only module that names wgpu. [`labs`] turns theorems into measured numbers.
@@ -38,6 +38,7 @@ mod formula;
 pub mod gpu;
 pub mod io;
 pub mod labs;
+pub mod models;
 pub mod nn;
 pub mod op;
 pub mod ops;

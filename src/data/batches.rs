@@ -125,7 +125,7 @@ fn shuffle(order: &mut [u32], words: &mut Words) {
 /// The high word of x·n would favour some results by one part in 2³²/n; drawing again when the low word
 /// is less than 2³² mod n leaves the same number of x for each. Lemire, "Fast random integer generation
 /// in an interval", ACM TOMACS 2019.
-fn below(n: u32, mut word: impl FnMut() -> u32) -> u32 {
+pub(super) fn below(n: u32, mut word: impl FnMut() -> u32) -> u32 {
     let threshold = n.wrapping_neg() % n;
     loop {
         let product = u64::from(word()) * u64::from(n);
@@ -135,8 +135,8 @@ fn below(n: u32, mut word: impl FnMut() -> u32) -> u32 {
     }
 }
 
-/// The random words of one epoch, one after the other.
-struct Words {
+/// The random words of one epoch or step, one after the other.
+pub(super) struct Words {
     key: [u32; 2],
     counter: [u32; 4],
     block: [u32; 4],
@@ -144,13 +144,13 @@ struct Words {
 }
 
 impl Words {
-    fn new(seed: u64, epoch: u64) -> Self {
+    pub fn new(seed: u64, epoch: u64) -> Self {
         let halves = |x: u64| [x as u32, (x >> 32) as u32];
         let [low, high] = halves(epoch);
         Words { key: halves(seed), counter: [0, low, high, DOMAIN], block: [0; 4], used: 4 }
     }
 
-    fn next(&mut self) -> u32 {
+    pub fn next(&mut self) -> u32 {
         if self.used == self.block.len() {
             self.block = philox4x32_10(self.counter, self.key);
             self.counter[0] = self.counter[0].wrapping_add(1);

@@ -4,7 +4,7 @@
 //! go together, as a function of (seed, epoch) and of nothing else; [`ImageSet::gather`] turns such a batch
 //! into the floats and labels that a tensor is made of. [`FashionMnist`] is the set that comes with gradus,
 //! and [`idx`] reads others in the same format (MNIST, EMNIST, KMNIST, …). Smaller sets come too: [`digits`],
-//! [`shakespeare`]'s plays, and the series [`sunspots`] and [`co2`].
+//! [`shakespeare`]'s plays, and the series [`sunspots`] and [`co2`]. [`Characters`] and [`Segments`] cut texts up.
 //!
 //! ```
 //! use gradus::data::{Batches, FashionMnist};
@@ -26,8 +26,10 @@ mod bundled;
 mod fashion;
 pub mod idx;
 mod images;
+mod text;
 
 pub use batches::{Batches, Epoch};
 pub use bundled::{Series, co2, digits, shakespeare, sunspots};
 pub use fashion::FashionMnist;
 pub use images::{Batch, ImageSet};
+pub use text::{Characters, SegmentBatch, Segments};

@@ -23,7 +23,11 @@ pub struct Embedding {
 impl Embedding {
     /// `count` vectors of `features` numbers.
     pub fn new(params: &Params, count: usize, features: usize) -> Result<Self> {
-        let init = Init::Normal { mean: 0.0, std: 1.0 };
+        Embedding::with(params, count, features, Init::Normal { mean: 0.0, std: 1.0 })
+    }
+
+    /// `count` vectors of `features` numbers, started as `init` says.
+    pub fn with(params: &Params, count: usize, features: usize, init: Init) -> Result<Self> {
         Ok(Embedding { weight: params.parameter("weight", [count, features], init)? })
     }
 

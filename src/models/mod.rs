@@ -1,0 +1,22 @@
+//! Whole models, built on the layers of [`nn`](crate::nn): what an embedder would otherwise write again.
+//!
+//! A model is a plain struct of layers with one `forward`; its parameters live in the
+//! [`Params`](crate::nn::Params) it was made with, under the names that its documentation lists.
+//!
+//! * [`Gpt`]: a causal Transformer over tokens, with generation through a cache of keys and values.
+//! * [`RecurrentLanguageModel`]: the same with an LSTM or a GRU.
+//! * [`Forecaster`]: the next value of a series from a window of it.
+//!
+//! [`Generation`] draws one token after the other from any model that is a [`Reader`], as [`Sampling`] says.
+
+mod forecast;
+mod generation;
+mod gpt;
+mod recurrent;
+mod sampling;
+
+pub use forecast::{Forecaster, ForecasterOptions, windows};
+pub use generation::{Generation, Reader};
+pub use gpt::{Gpt, GptOptions, GptReader};
+pub use recurrent::{RecurrentKind, RecurrentLanguageModel, RecurrentModelOptions, RecurrentReader};
+pub use sampling::Sampling;
