@@ -4,10 +4,13 @@
 //! from a seed, with what a person would rather see than read drawn beside them.
 
 mod approximation;
+mod attention;
 pub mod claim;
 mod convolution;
 mod host;
 mod lab;
+mod language;
+mod recurrent;
 pub mod report;
 mod training;
 
@@ -64,7 +67,8 @@ pub struct Options {
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
 /// The chapters there are, in reading order.
-const CHAPTERS: [&Entry; 2] = [&approximation::CHAPTER, &convolution::CHAPTER];
+const CHAPTERS: [&Entry; 4] =
+    [&approximation::CHAPTER, &attention::CHAPTER, &convolution::CHAPTER, &recurrent::CHAPTER];
 
 /// The names of the chapters, in reading order.
 pub fn chapters() -> impl Iterator<Item = &'static str> {
