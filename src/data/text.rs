@@ -21,7 +21,8 @@ pub struct Characters(Vec<char>);
 impl Characters {
     /// Those that the text has.
     pub fn of(text: &str) -> Self {
-        let mut present: Vec<char> = text.chars().collect::<std::collections::HashSet<_>>().into_iter().collect();
+        let mut present: Vec<char> =
+            text.chars().collect::<std::collections::HashSet<_>>().into_iter().collect();
         present.sort_unstable();
         Characters(present)
     }

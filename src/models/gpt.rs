@@ -4,8 +4,8 @@ use super::generation::{Generation, Reader};
 use super::sampling::Sampling;
 use crate::error::{Error, Result};
 use crate::nn::{
-    Dropout, Embedding, Init, KvCache, LayerInit, LayerNorm, Linear, Mode, Module, Params, TransformerEncoderLayer,
-    TransformerOptions,
+    Dropout, Embedding, Init, KvCache, LayerInit, LayerNorm, Linear, Mode, Module, Params,
+    TransformerEncoderLayer, TransformerOptions,
 };
 use crate::ops::Attention;
 use crate::tensor::Tensor;
@@ -148,7 +148,9 @@ impl Gpt {
     /// Errors: those of [`forward`](Self::forward); [`Error::Shape`] if the two are not alike.
     pub fn loss(&self, tokens: &Tensor, next: &Tensor, mode: Mode) -> Result<Tensor> {
         let logits = self.forward(tokens, mode)?;
-        logits.reshape([tokens.count(), self.options.vocabulary])?.cross_entropy(&next.reshape([next.count()])?)
+        logits
+            .reshape([tokens.count(), self.options.vocabulary])?
+            .cross_entropy(&next.reshape([next.count()])?)
     }
 
     /// [`forward`](Self::forward) to use, for new tokens alone: they go on where the caches end, one for each

@@ -141,7 +141,12 @@ impl RecurrentLanguageModel {
     /// LSTM, each `[layers, B, hidden]`; none for zeros. Detach a state that ends a truncated stretch of learning.
     ///
     /// Errors: those of [`forward`](Self::forward).
-    pub fn forward_from(&self, tokens: &Tensor, state: &[Tensor], mode: Mode) -> Result<(Tensor, Vec<Tensor>)> {
+    pub fn forward_from(
+        &self,
+        tokens: &Tensor,
+        state: &[Tensor],
+        mode: Mode,
+    ) -> Result<(Tensor, Vec<Tensor>)> {
         if tokens.rank() != 2 {
             return Err(Error::shape("recurrent_language_model", tokens.describe(), "Give [batch, time]."));
         }
@@ -154,7 +159,9 @@ impl RecurrentLanguageModel {
     /// Errors: those of [`forward`](Self::forward); [`Error::Shape`] if the two are not alike.
     pub fn loss(&self, tokens: &Tensor, next: &Tensor, mode: Mode) -> Result<Tensor> {
         let logits = self.forward(tokens, mode)?;
-        logits.reshape([tokens.count(), self.options.vocabulary])?.cross_entropy(&next.reshape([next.count()])?)
+        logits
+            .reshape([tokens.count(), self.options.vocabulary])?
+            .cross_entropy(&next.reshape([next.count()])?)
     }
 
     /// What follows `prompt`, one token after the other.

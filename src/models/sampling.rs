@@ -74,7 +74,8 @@ impl Sampling {
         let greedy = self.temperature == 0.0;
         order.truncate(if greedy { 1 } else { self.top_k.unwrap_or(logits.len()) });
         let highest = logits[order[0]];
-        let weight = |&token: &usize| if greedy { 1.0 } else { ((logits[token] - highest) / self.temperature).exp() };
+        let weight =
+            |&token: &usize| if greedy { 1.0 } else { ((logits[token] - highest) / self.temperature).exp() };
         let mut weights: Vec<f64> = order.iter().map(weight).collect();
         if let Some(p) = self.top_p {
             let enough = p * weights.iter().sum::<f64>();
@@ -115,7 +116,10 @@ impl Sampling {
     fn check(&self, logits: &[f64]) -> Result<()> {
         let bad = |given: String, remedy: &str| Err(Error::argument("sampling", given, remedy));
         if logits.is_empty() || logits.iter().any(|z| !z.is_finite()) {
-            return bad(format!("{} logits, some not finite", logits.len()), "Give finite logits, one at least.");
+            return bad(
+                format!("{} logits, some not finite", logits.len()),
+                "Give finite logits, one at least.",
+            );
         }
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return bad(format!("temperature {}", self.temperature), "It is finite and not negative.");

@@ -217,7 +217,7 @@ pub(super) fn rank(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
                 "Scores QKᵀ of a head of d_h = 8 features have rank 8, however many tokens there are; and without \
                  the softmax (QKᵀ)V = Q(KᵀV), for n/d times fewer operations (512/16 here)",
                 "每个头只有 d_h = 8 个特征时，无论有多少词元，分数矩阵 QKᵀ 的秩都是 8；去掉 softmax 后 (QKᵀ)V = \
-                 Q(KᵀV)，运算量减少到 1/(n/d)（此处 n/d = 512/16）",
+                 Q(KᵀV)，运算量只有原来的 d/n（此处为 16/512）",
             ),
             "Bhojanapalli et al. 2020; Katharopoulos et al. 2020",
             [0.05, 0.0, 0.0, 32.0],
