@@ -52,8 +52,8 @@ pub(super) fn features(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
             Claim::check(
                 "C6.7.variance",
                 lab.say(
-                    "and m features have mean squared error SM²(e^{|x + y|²} − 1)/m (measured over predicted)",
-                    "m 个特征的均方误差为 SM²(e^{|x + y|²} − 1)/m（测量值与预言值之比）",
+                    "and m features have mean squared error exp(2·x·y)·(exp|x + y|² − 1)/m (measured over predicted)",
+                    "m 个特征的均方误差为 exp(2·x·y)·(exp|x + y|² − 1)/m（测量值与预言值之比）",
                 ),
                 "Choromanski et al. 2021",
                 [1.0; 3],
@@ -102,7 +102,7 @@ pub(super) fn in_context(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
             largest(gaps?),
             Tolerance::Absolute(ROUNDING),
         )
-        .formula(r"y_i \leftarrow y_i - \frac{\eta}{N} \sum_{j \le N} y_j \langle x_j, x_i \rangle"),
+        .formula(r"y_i ← y_i - \frac{\eta}{N} \sum_{j \le N} y_j \langle x_j, x_i \rangle"),
     );
     Ok(())
 }

@@ -98,7 +98,7 @@ fn words(lab: &Lab) -> Chapter {
                     "一层线性注意力作用在样例上，等于在这些样例上做一步梯度下降；$T$ 层就是 $T$ 步。",
                 ),
             )
-            .formula(r"y_i \leftarrow y_i - \frac{\eta}{N} \sum_j y_j \langle x_j, x_i \rangle")
+            .formula(r"y_i ← y_i - \frac{\eta}{N} \sum_j y_j \langle x_j, x_i \rangle")
             .source("von Oswald et al. 2023"),
         )
         .theorem(

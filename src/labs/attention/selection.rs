@@ -122,8 +122,8 @@ pub(super) fn temperature(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
                 "C6.2.attention",
                 lab.say(
                     "Attention over 1024 random keys, d = 64: with 1/√d it keeps entropy ln n − 1/2, which is \
-                     n·e^{−1/2} keys; without, it is frozen (σ = 8)",
-                    "对 1024 个随机键的注意力，d = 64：有 1/√d 时熵保持在 ln n − 1/2，相当于 n·e^{−1/2} 个键；\
+                     n/√e keys; without, it is frozen (σ = 8)",
+                    "对 1024 个随机键的注意力，d = 64：有 1/√d 时熵保持在 ln n − 1/2，相当于 n/√e 个键；\
                      没有时则冻结（σ = 8）",
                 ),
                 "Vaswani et al. 2017",

@@ -42,7 +42,7 @@ pub(super) fn vanishing(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
                 ratios,
                 Tolerance::Absolute(2e-5),
             )
-            .formula(r"\left\| \left(\frac{\partial h_T}{\partial h_0}\right)^\top v \right\| = \rho^T \|v\|")
+            .formula(r"\left‖ \left(\frac{\partial h_T}{\partial h_0}\right)^\top v \right‖ = \rho^T \|v\|")
             .parts(["ρ = 0.9", "ρ = 1", "ρ = 1.1"]),
         )
         .claim(
@@ -59,7 +59,7 @@ pub(super) fn vanishing(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
                 [violations, worst],
                 Tolerance::Each(vec![Tolerance::Exact, Tolerance::AtMost]),
             )
-            .formula(r"\left\| \frac{\partial h_T}{\partial h_0} \right\| \le \prod_t \sigma_{\max}(W) \max_i (1 - h_{t,i}^2)")
+            .formula(r"\left‖ \frac{\partial h_T}{\partial h_0} \right‖ \le \prod_t \sigma_{\max}(W) \max_i (1 - h_{t,i}^2)")
             .parts([lab.say("violations", "违反次数"), lab.say("largest share", "最大比例")]),
         );
     Ok(())
@@ -129,10 +129,9 @@ pub(super) fn closed_form(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
         Claim::check(
             "C9.2",
             lab.say(
-                "Backpropagation through h_t = w·h_{t−1} + x_t gives Σ k·w^{k−1}·x_{T−k}; cut off after 20 of 60 steps \
-                 it gives exactly the first 20 terms of Σ wʲ·h_{T−1−j}",
-                "对 h_t = w·h_{t−1} + x_t 作反向传播，得 Σ k·w^{k−1}·x_{T−k}；在 60 步中只回传 20 步，恰好得到 \
-                 Σ wʲ·h_{T−1−j} 的前 20 项",
+                "Backpropagation through the scalar recurrence h ← w·h + x gives the closed form; cut off after 20 of 60 \
+                 steps it gives exactly the first 20 terms of the second sum",
+                "对标量递推 h ← w·h + x 作反向传播，得到的正是闭式；在 60 步中只回传 20 步，则恰好是第二个和式的前 20 项",
             ),
             "Werbos 1990; Williams & Peng 1990",
             [closed, tail],

@@ -58,7 +58,7 @@ fn words(lab: &Lab) -> Chapter {
                     "$T$ 步的雅可比矩阵是乘积，其范数不超过各因子范数之积。",
                 ),
             )
-            .formula(r"\left\| \frac{\partial h_T}{\partial h_0} \right\| \le \prod_t \sigma_{\max}(W) \max_i (1 - h_{t,i}^2)")
+            .formula(r"\left‖ \frac{\partial h_T}{\partial h_0} \right‖ \le \prod_t \sigma_{\max}(W) \max_i (1 - h_{t,i}^2)")
             .source("Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio 2013"),
         )
         .theorem(

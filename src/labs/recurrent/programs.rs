@@ -92,10 +92,10 @@ pub(super) fn scan(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
         Claim::check(
             "C9.7",
             lab.say(
-                "A diagonal linear RNN is a convolution with K_t = Σ c·aᵗ·b, and log₂T steps of an associative scan: 512 \
+                "A diagonal linear RNN is a convolution with Kₜ = Σ c·aᵗ·b, and log₂T steps of an associative scan: 512 \
                  steps of recurrence, nine doublings, one convolution (largest difference over the largest output; \
                  doublings)",
-                "对角线性 RNN 就是与 K_t = Σ c·aᵗ·b 的卷积，也是 log₂T 步的结合扫描：512 步递推、九次倍增、一次卷积\
+                "对角线性 RNN 就是与 Kₜ = Σ c·aᵗ·b 的卷积，也是 log₂T 步的结合扫描：512 步递推、九次倍增、一次卷积\
                  （最大差与最大输出之比；倍增次数）",
             ),
             "Blelloch 1990; Martin & Cundy 2018; Gu et al. 2022",
