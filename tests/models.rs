@@ -81,8 +81,8 @@ fn parameters_are_called_as_documented() {
     found.sort();
     wanted.sort();
     assert_eq!(found, wanted);
-    assert_eq!(**params.get("gpt.positions.weight").unwrap().shape(), [CONTEXT, 16]);
-    assert_eq!(**params.get("gpt.head.weight").unwrap().shape(), [VOCABULARY, 16]);
+    assert_eq!(*params.get("gpt.positions.weight").unwrap().shape(), [CONTEXT, 16]);
+    assert_eq!(*params.get("gpt.head.weight").unwrap().shape(), [VOCABULARY, 16]);
 
     let params = Params::new(&Device::cpu(), 0);
     let options = RecurrentModelOptions::new(VOCABULARY, RecurrentKind::Lstm, 8, 16);
