@@ -16,7 +16,7 @@ mod run;
 pub(crate) use case::from_f64;
 pub use case::{Case, Input, Run};
 pub use compare::{Comparison, compare};
-pub use launched::launched_kernels;
+pub use launched::{launched_kernels, launched_kernels_with};
 pub use mutation::{MutationRow, mutate_shaders};
 pub use run::{Bench, Direction, Finding, Row, find, verify};
 

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Loop turns an invocation may take in all: far more than any case needs, so that a mutant ends.
-const FUEL: u32 = 4096;
+const FUEL: u32 = 8192;
 
 /// Seconds of trials for a mutant that is known to be equivalent.
 const PATIENCE: f64 = 2.0;
