@@ -69,6 +69,14 @@ pub enum Init {
         /// The factor.
         gain: f64,
     },
+    /// A convolution that passes each place on through an orthogonal matrix of its channels: that matrix,
+    /// times the gain, at the centre of the kernel, and zeros around it. With as many channels out as in and
+    /// gain 1, a stack of such layers of stride 1 keeps every length. Xiao, Bahri, Sohl-Dickstein, Schoenholz
+    /// and Pennington 2018, arXiv:1806.05393.
+    DeltaOrthogonal {
+        /// The factor.
+        gain: f64,
+    },
 }
 
 /// Which fan a Kaiming initialisation keeps the variance by.
@@ -139,7 +147,8 @@ impl Init {
         Ok((inputs * taps, outputs * taps))
     }
 
-    /// The standard deviation for a weight of this shape; of one element, for an orthogonal matrix.
+    /// The standard deviation for a weight of this shape; of one element, for an orthogonal matrix; over all
+    /// taps, for a delta-orthogonal kernel.
     ///
     /// Errors: [`Error::Shape`] where the fans are needed and the shape has none.
     pub fn std(&self, shape: &[usize]) -> Result<f64> {
@@ -160,6 +169,10 @@ impl Init {
             Init::Orthogonal { gain } => {
                 Init::fans(shape)?;
                 gain * over(shape[0].max(shape[1..].iter().product()))
+            }
+            Init::DeltaOrthogonal { gain } => {
+                Init::fans(shape)?;
+                gain * over(shape[0].max(shape[1]) * shape[2..].iter().product::<usize>())
             }
         })
     }
@@ -193,6 +206,20 @@ impl Init {
                 let rows = shape[0];
                 let columns = count.checked_div(rows).unwrap_or(0);
                 orthogonal(bell(0.0, 1.0), rows, columns).into_iter().map(|v| gain * v).collect()
+            }
+            Init::DeltaOrthogonal { gain } => {
+                let (rows, columns, kernel) = (shape[0], shape[1], &shape[2..]);
+                let taps: usize = kernel.iter().product();
+                if taps == 0 {
+                    return Ok(vec![]);
+                }
+                let centre = kernel.iter().fold(0, |at, k| at * k + k / 2);
+                let matrix = orthogonal(bell(0.0, 1.0)[..rows * columns].to_vec(), rows, columns);
+                let mut data = vec![0.0; count];
+                for (tap, value) in data.iter_mut().skip(centre).step_by(taps).zip(matrix) {
+                    *tap = gain * value;
+                }
+                data
             }
         })
     }
@@ -282,6 +309,7 @@ mod tests {
             Init::LecunUniform,
             Init::LecunNormal,
             Init::Orthogonal { gain: 1.5 },
+            Init::DeltaOrthogonal { gain: 1.5 },
         ];
         for init in inits {
             let data = sample(init, &shape, "w");
@@ -311,6 +339,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_delta_orthogonal_kernel_is_an_orthogonal_matrix_at_its_centre() {
+        let kernel = sample(Init::DeltaOrthogonal { gain: 2.0 }, &[4, 4, 3, 5], "k");
+        let centre: Vec<f64> = kernel.iter().skip(7).step_by(15).map(|v| v / 2.0).collect();
+        assert_eq!(kernel.iter().filter(|v| **v != 0.0).count(), 16, "nothing outside the centre");
+        for (i, j) in (0..16).map(|k| (k / 4, k % 4)) {
+            let product = dot(&centre[4 * i..][..4], &centre[4 * j..][..4]);
+            assert!((product - f64::from(i == j)).abs() < 1e-13, "{i}·{j} = {product}");
+        }
+        assert!(matches!(
+            Init::DeltaOrthogonal { gain: 1.0 }.sample(&Shape::new(&[3]).unwrap(), 0, "b"),
+            Err(Error::Shape { .. })
+        ));
     }
 
     #[test]

@@ -1,15 +1,14 @@
-//! The claims that are mathematics: C8.1 to C8.7.
+//! The claims that are algebra: C8.1 to C8.4.
 
+use super::fourier::{dft, frequency_values};
 use crate::device::Device;
-use crate::dtype::DType;
 use crate::error::Result;
 use crate::labs::claim::{Claim, Tolerance};
-use crate::labs::host::{dot, largest, moments, singular_values};
+use crate::labs::host::{dot, largest, singular_values};
 use crate::labs::lab::Lab;
-use crate::labs::report::{Chapter, Figure, HeatMap, Shade};
-use crate::ops::{Conv2dOptions, Pool2d};
+use crate::labs::report::Chapter;
+use crate::ops::Conv2dOptions;
 use crate::tensor::Tensor;
-use std::f64::consts::PI;
 
 /// The identities of this chapter hold to this share of Σ|terms| in f32.
 const ROUNDING: f64 = 1e-5;
@@ -54,9 +53,12 @@ pub(super) fn convolution_theorem(lab: &Lab, chapter: &mut Chapter) -> Result<()
     let worst = largest(y.iter().zip(&product).zip(&sums).map(|((a, b), s)| (a - b) / s));
     chapter.claim(Claim::check(
         "C8.1",
-        "Circular convolution is the inverse Fourier transform of the product of Fourier transforms \
-         (largest difference, as a share of Σ|terms|)",
-        "classical",
+        lab.say(
+            "Circular convolution is the inverse Fourier transform of the product of Fourier transforms (largest \
+             difference, as a share of Σ|terms|)",
+            "循环卷积等于傅里叶变换之积的逆变换（最大偏差，相对于 Σ|各项|）",
+        ),
+        lab.say("classical", "经典结果"),
         0.0,
         worst,
         Tolerance::Absolute(ROUNDING),
@@ -97,9 +99,12 @@ pub(super) fn circulant(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
     chapter.claim(
         Claim::check(
             "C8.2",
-            "A circular convolution is a doubly block-circulant matrix; its singular values are those of the \
-             c × c matrices of the transformed kernel, one for each frequency; power iteration finds the largest",
-            "Sedghi et al. 2019, Theorem 6",
+            lab.say(
+                "A circular convolution is a doubly block-circulant matrix; its singular values are those of the c × c \
+                 matrices of the transformed kernel, one for each frequency; power iteration finds the largest",
+                "循环卷积是双重分块循环矩阵；其奇异值由核的傅里叶变换在各频率上的 c × c 矩阵给出；幂迭代求得最大者",
+            ),
+            "Sedghi et al. 2019",
             [0.0, 0.0, 1.0],
             [defect, apart, power / of_frequencies[0]],
             Tolerance::Each(vec![
@@ -108,7 +113,10 @@ pub(super) fn circulant(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
                 Tolerance::Relative(1e-3),
             ]),
         )
-        .parts(["defect of the symmetry", "singular values apart (relative)", "power iteration / largest"]),
+        .parts(lab.language().pick(
+            ["defect of the symmetry", "singular values apart (relative)", "power iteration / largest"],
+            ["对称性的缺损", "奇异值的相对偏差", "幂迭代所得 / 最大奇异值"],
+        )),
     );
     Ok(())
 }
@@ -126,7 +134,7 @@ pub(super) fn equivariance(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
         weights.iter().enumerate().try_fold(x.clone(), |x, (layer, w)| {
             let step = if layer == 2 { stride } else { 1 };
             let o = Conv2dOptions::default().stride([step; 2]);
-            if circular {
+            if circular && lab.with("torus") {
                 wrapped(&x, 1)?.conv2d(w, None, o)?.relu()
             } else {
                 x.conv2d(w, None, o.padding([1, 1]))?.relu()
@@ -158,9 +166,13 @@ pub(super) fn equivariance(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
     chapter.claim(
         Claim::check(
             "C8.3",
-            "Three layers of convolution and relu commute with translation: exactly on the torus; with zero \
-             padding exactly beyond L(k − 1)/2 = 3 pixels from the border, and not within; with a last stride \
-             of 2 exactly for even shifts, and not for odd ones",
+            lab.say(
+                "Three layers of convolution and relu commute with translation: exactly on the torus; with zero \
+                 padding exactly beyond L(k − 1)/2 = 3 pixels from the border, and not within; with a last stride \
+                 of 2 exactly for even shifts, and not for odd ones",
+                "三层卷积加 relu 与平移可交换：在环面上严格成立；补零时，在距边界 L(k − 1)/2 = 3 个像素以外严格成立，以内则不成立；\
+                 末层步幅为 2 时，对偶数平移严格成立，对奇数平移不成立",
+            ),
             "Cohen & Welling 2016; Azulay & Weiss 2019; Zhang 2019",
             [0.0, 0.0, 0.01, 0.0, 0.01],
             values,
@@ -172,13 +184,16 @@ pub(super) fn equivariance(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
                 Tolerance::Above,
             ]),
         )
-        .parts([
-            "circular padding",
-            "zero padding, interior",
-            "zero padding, border",
-            "stride 2, even shift",
-            "stride 2, odd shift",
-        ]),
+        .parts(lab.language().pick(
+            [
+                "circular padding",
+                "zero padding, interior",
+                "zero padding, border",
+                "stride 2, even shift",
+                "stride 2, odd shift",
+            ],
+            ["循环填充", "补零，内部", "补零，边界", "步幅 2，偶数平移", "步幅 2，奇数平移"],
+        )),
     );
     Ok(())
 }
@@ -203,158 +218,19 @@ pub(super) fn trilinear(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
     chapter.claim(
         Claim::check(
             "C8.4",
-            "⟨conv(x, w), u⟩ = ⟨x, dX(u, w)⟩ = ⟨w, dW(x, u)⟩ (largest difference, as a share of Σ|terms|)",
+            lab.say(
+                "⟨conv(x, w), u⟩ = ⟨x, dX(u, w)⟩ = ⟨w, dW(x, u)⟩ (largest difference, as a share of Σ|terms|)",
+                "⟨conv(x, w), u⟩ = ⟨x, dX(u, w)⟩ = ⟨w, dW(x, u)⟩（最大偏差，相对于 Σ|各项|）",
+            ),
             "Dumoulin & Visin 2016",
             [0.0; 3],
             apart,
             Tolerance::Absolute(ROUNDING),
         )
-        .parts(["stride 1, k 3", "stride 2, k 5", "stride 3, k 4"]),
+        .parts(lab.language().pick(
+            ["stride 1, k 3", "stride 2, k 5", "stride 3, k 4"],
+            ["步幅 1，k = 3", "步幅 2，k = 5", "步幅 3，k = 4"],
+        )),
     );
     Ok(())
-}
-
-/// C8.6: the spread of the gradient through a stack of averaging convolutions.
-pub(super) fn receptive_field(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
-    let (mut variances, mut predicted, mut supports, mut widths) = (vec![], vec![], vec![], vec![]);
-    for (k, layers) in [(3usize, 5usize), (3, 20), (5, 10), (7, 8)] {
-        let field = field(lab, k, layers)?;
-        let n = (field.len() as f64).sqrt() as usize;
-        let half = (n / 2) as f64;
-        let columns: Vec<f64> = (0..n).map(|j| (0..n).map(|i| field[i * n + j]).sum()).collect();
-        let total: f64 = columns.iter().sum();
-        let spread: f64 = columns.iter().enumerate().map(|(j, v)| v * (j as f64 - half).powi(2)).sum();
-        variances.push(spread / total);
-        predicted.push((layers * (k * k - 1)) as f64 / 12.0);
-        supports.push(columns.iter().filter(|v| **v > 0.0).count() as f64);
-        widths.push((layers * (k - 1) + 1) as f64);
-    }
-    let names = ["k 3, L 5", "k 3, L 20", "k 5, L 10", "k 7, L 8"];
-    let source = "Luo et al. 2016, section 2";
-    chapter
-        .claim(
-            Claim::check(
-                "C8.6",
-                "Through L averaging convolutions k × k the gradient of the centre has variance L(k² − 1)/12 \
-                 along each axis",
-                source,
-                predicted,
-                variances,
-                Tolerance::Relative(1e-4),
-            )
-            .parts(names),
-        )
-        .claim(
-            Claim::check(
-                "C8.6.support",
-                "and support L(k − 1) + 1: the reach grows like L, the spread like √L",
-                source,
-                widths,
-                supports,
-                Tolerance::Exact,
-            )
-            .parts(names),
-        );
-    for layers in [5usize, 20] {
-        let field = field(lab, 3, layers)?;
-        let n = (field.len() as f64).sqrt() as usize;
-        let top = largest(field.iter().copied());
-        let half = n as f64 / 2.0;
-        let sigma = ((layers * 8) as f64 / 12.0).sqrt();
-        let map = HeatMap::new(n, n, field.iter().map(|v| v / top))
-            .extent([-half, half], [-half, half])
-            .axes("pixels from the centre", "pixels from the centre")
-            .shade(Shade::Sqrt)
-            .bar("gradient, relative to its peak")
-            .circle(0.0, 0.0, sigma, "one standard deviation");
-        chapter.figure(
-            Figure::new(format!("What {layers} layers look at"), map)
-                .caption(format!(
-                    "Gradient of the centre with respect to the image, through {layers} convolutions 3 × 3. \
-                     The image is {n} pixels wide; the circle has radius $\\sqrt{{L(k^2-1)/12}}$ = {sigma:.2}."
-                ))
-                .alt(format!("Heat map of the effective receptive field of {layers} layers")),
-        );
-    }
-    Ok(())
-}
-
-/// |∂ centre / ∂ image| through `layers` averaging convolutions of side `k`, on an image of odd side
-/// that the support does not fill.
-fn field(lab: &Lab, k: usize, layers: usize) -> Result<Vec<f64>> {
-    let n = layers * (k - 1) + 9;
-    let n = n + 1 - n % 2;
-    let image = Tensor::zeros(lab.device(), [1, 1, n, n])?.variable()?;
-    let w = Tensor::zeros(lab.device(), [1, 1, k, k])?.add_scalar(1.0 / (k * k) as f64)?;
-    let same = Conv2dOptions::default().padding([k / 2; 2]);
-    let y = (0..layers).try_fold(image.clone(), |x, _| x.conv2d(&w, None, same))?;
-    let centre = y.slice(2, n / 2, n / 2 + 1)?.slice(3, n / 2, n / 2 + 1)?;
-    centre.reshape([])?.backward()?.get(&image)?.to_f64()
-}
-
-/// C8.7: what pooling does to noise and to sparse features.
-pub(super) fn pooling(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
-    let pool = Pool2d::new([2, 2]);
-    let x = lab.normal(870, [1, 1, 512, 512])?;
-    let (max_mean, max_var) = moments(&x.max_pool2d(pool)?.to_f64()?);
-    let (_, avg_var) = moments(&x.avg_pool2d(pool, true)?.to_f64()?);
-    let stream = lab.stream(871);
-    let sparse = Tensor::bernoulli(lab.device(), [1, 1, 1024, 1024], 0.1, stream)?;
-    let (hits, hits_var) = moments(&sparse.max_pool2d(pool)?.to_f64()?);
-    let p = 1.0 - 0.9f64.powi(4);
-    chapter.claim(
-        Claim::check(
-            "C8.7",
-            "Over windows of four: the maximum of N(0, 1) has mean 1.0294 and variance 0.4917, the average \
-             variance 1/4; features present with probability a survive max pooling with 1 − (1 − a)⁴",
-            "Boureau et al. 2010, section 3; order statistics",
-            [1.029_375, 0.491_715, 0.25, p, p * (1.0 - p)],
-            [max_mean, max_var, avg_var, hits, hits_var],
-            Tolerance::Absolute(0.01),
-        )
-        .parts([
-            "max, mean",
-            "max, variance",
-            "average, variance",
-            "sparse, mean",
-            "sparse, variance",
-        ]),
-    );
-    Ok(())
-}
-/// The two-dimensional discrete Fourier transform Σ x·exp(−`sign`·2πi·…) of a square plane, as products
-/// with the matrices of cosines and sines: real and imaginary part.
-fn dft(re: &Tensor, im: Option<&Tensor>, sign: f64) -> Result<[Tensor; 2]> {
-    let n = re.shape()[0];
-    let table = |f: fn(f64) -> f64| {
-        let values: Vec<f64> =
-            (0..n * n).map(|at| f(2.0 * PI * ((at / n * (at % n)) % n) as f64 / n as f64)).collect();
-        Tensor::from_slice(re.device(), &values, [n, n])
-    };
-    let (c, s) = (table(f64::cos)?, table(f64::sin)?.mul_scalar(-sign)?);
-    let zero = Tensor::full(re.device(), DType::F64, [n, n], 0.0)?;
-    let im = im.unwrap_or(&zero);
-    // (C + iS)·X, then the same along the other axis.
-    let left = [c.matmul(re)?.sub(&s.matmul(im)?)?, c.matmul(im)?.add(&s.matmul(re)?)?];
-    Ok([left[0].matmul(&c)?.sub(&left[1].matmul(&s)?)?, left[1].matmul(&c)?.add(&left[0].matmul(&s)?)?])
-}
-
-/// The singular values of the c × c matrices K̂(ω) of a 3 × 3 kernel on an n × n torus, all together, the
-/// largest first. A complex matrix A + iB has the singular values of [[A, −B], [B, A]], each once more.
-fn frequency_values(w: &[f64], n: usize, c: usize) -> Vec<f64> {
-    let mut all = Vec::with_capacity(n * n * c);
-    for frequency in 0..n * n {
-        let mut block = vec![0.0; 4 * c * c];
-        for (at, value) in w.iter().enumerate() {
-            let (o, i, t) = (at / (9 * c), at / 9 % c, at % 9);
-            let turn = (frequency / n) as f64 * (t / 3) as f64 + (frequency % n) as f64 * (t % 3) as f64;
-            let (sin, cos) = (2.0 * PI * turn / n as f64).sin_cos();
-            for (row, column, part) in [(o, i, cos), (o + c, i + c, cos), (o, i + c, -sin), (o + c, i, sin)] {
-                block[row * 2 * c + column] += value * part;
-            }
-        }
-        all.extend(singular_values(&block, 2 * c).into_iter().step_by(2));
-    }
-    all.sort_by(|a, b| b.total_cmp(a));
-    all
 }

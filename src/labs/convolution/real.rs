@@ -37,38 +37,58 @@ pub(super) fn clothes(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
     }
     let lost = |k: usize| curves[k][0] - curves[k][2];
     let size = (data.train.len(), test.len());
+    let measured = lab.say("measured", "实测");
     chapter
         .claim(Claim::check(
             "R8",
-            format!("Three convolutions with batch norm learn Fashion-MNIST ({} images, {EPOCHS} epochs): test accuracy", size.0),
-            "measured",
+            lab.language().pick(
+                format!(
+                    "Three convolutions with batch norm learn Fashion-MNIST ({} images, {EPOCHS} epochs): test accuracy",
+                    size.0
+                ),
+                format!("三层带批归一化的卷积学会 Fashion-MNIST（{} 幅图像，{EPOCHS} 轮）：测试准确率", size.0),
+            ),
+            measured,
             0.80,
             curves[0][0],
             Tolerance::AtLeast,
         ))
         .claim(Claim::check(
             "R8.shift",
-            "Under a shift of two pixels the convolutional network loses at most 0.6 of the accuracy that the \
-             network without convolutions loses (ratio of the losses)",
-            "measured; Azulay & Weiss 2019 for why it loses any",
+            lab.say(
+                "Under a shift of two pixels the convolutional network loses at most 0.6 of the accuracy that the \
+                 network without convolutions loses (ratio of the losses)",
+                "图像平移两个像素时，卷积网络损失的准确率不超过无卷积网络的 0.6（两者损失之比）",
+            ),
+            lab.say(
+                "measured; Azulay & Weiss 2019 for why it loses any",
+                "实测；为何仍有损失，见 Azulay & Weiss 2019",
+            ),
             0.6,
             lost(0) / lost(1),
             Tolerance::AtMost,
         ));
-    figures::training(chapter, &histories[0], test.len());
-    figures::shifts(chapter, &curves);
+    figures::training(lab, chapter, &histories[0], test.len());
+    figures::shifts(lab, chapter, &curves);
     let logits = networks[0].logits(test)?;
-    figures::confusion(chapter, &logits, test);
-    figures::filters(chapter, &networks[0])?;
-    figures::mistakes(chapter, &logits, test)?;
+    figures::confusion(lab, chapter, &logits, test);
+    figures::filters(lab, chapter, &networks[0])?;
+    figures::mistakes(lab, chapter, &logits, test)?;
     if lab.full() {
         permuted(lab, chapter, &data, &curves)?;
     }
-    chapter.method(format!(
-        "R8: {} training and {} test images; a 5 × 5 convolution of stride 2 to 8 channels, 3 × 3 to 16, pooling, \
-         3 × 3 to 32, pooling, linear; each convolution followed by batch norm and relu; against 784-32-10. Both \
-         with Adam (rate 3e-3), batches of 50, {EPOCHS} epochs.",
-        size.0, size.1
+    chapter.method(lab.language().pick(
+        format!(
+            "R8: {} training and {} test images; a 5 × 5 convolution of stride 2 to 8 channels, 3 × 3 to 16, pooling, \
+             3 × 3 to 32, pooling, linear; each convolution followed by batch norm and relu; against 784-32-10. Both \
+             with Adam (rate 3e-3), batches of {BATCH}, {EPOCHS} epochs.",
+            size.0, size.1
+        ),
+        format!(
+            "R8：{} 幅训练图像，{} 幅测试图像；5 × 5、步幅 2 的卷积到 8 通道，3 × 3 到 16 通道，池化，3 × 3 到 32 通道，池化，线性层；\
+             每层卷积之后有批归一化与 relu；对照为 784-32-10。两者都用 Adam（学习率 3e-3），批量 {BATCH}，{EPOCHS} 轮。",
+            size.0, size.1
+        ),
     ));
     Ok(())
 }
@@ -116,9 +136,12 @@ fn permuted(lab: &Lab, chapter: &mut Chapter, data: &FashionMnist, curves: &[Vec
     ];
     chapter.claim(Claim::check(
         "R8.permuted",
-        "One fixed permutation of the pixels costs the convolutional network at least a hundredth more accuracy \
-         than the one without convolutions",
-        "measured",
+        lab.say(
+            "One fixed permutation of the pixels costs the convolutional network at least a hundredth more accuracy \
+             than the one without convolutions",
+            "按同一个固定排列打乱像素，卷积网络损失的准确率比无卷积网络至少多百分之一",
+        ),
+        lab.say("measured", "实测"),
         0.01,
         lost[0] - lost[1],
         Tolerance::AtLeast,
