@@ -5,6 +5,7 @@
 
 mod approximation;
 mod attention;
+mod batchnorm;
 pub mod claim;
 mod convolution;
 mod host;
@@ -67,8 +68,13 @@ pub struct Options {
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
 /// The chapters there are, in reading order.
-const CHAPTERS: [&Entry; 4] =
-    [&approximation::CHAPTER, &attention::CHAPTER, &convolution::CHAPTER, &recurrent::CHAPTER];
+const CHAPTERS: [&Entry; 5] = [
+    &approximation::CHAPTER,
+    &batchnorm::CHAPTER,
+    &attention::CHAPTER,
+    &convolution::CHAPTER,
+    &recurrent::CHAPTER,
+];
 
 /// The names of the chapters, in reading order.
 pub fn chapters() -> impl Iterator<Item = &'static str> {
