@@ -8,6 +8,7 @@ mod attention;
 mod batchnorm;
 pub mod claim;
 mod convolution;
+mod dropout;
 mod host;
 mod lab;
 mod language;
@@ -68,10 +69,11 @@ pub struct Options {
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
 /// The chapters there are, in reading order.
-const CHAPTERS: [&Entry; 5] = [
+const CHAPTERS: [&Entry; 6] = [
     &approximation::CHAPTER,
     &batchnorm::CHAPTER,
     &attention::CHAPTER,
+    &dropout::CHAPTER,
     &convolution::CHAPTER,
     &recurrent::CHAPTER,
 ];

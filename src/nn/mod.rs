@@ -37,6 +37,7 @@ mod conv;
 mod dropout;
 mod init;
 mod layers;
+mod mc_dropout;
 mod module;
 mod norms;
 mod params;
@@ -48,6 +49,7 @@ pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTra
 pub use dropout::{AlphaDropout, DropPath, Dropout, Dropout2d, Randomness};
 pub use init::{Fan, Init, Nonlinearity};
 pub use layers::{BatchNorm, BatchNormOptions, LayerInit, Linear};
+pub use mc_dropout::{McClasses, McPrediction, mc_dropout, mc_dropout_classes};
 pub use module::{Checkpoint, Mode, Module, Sequential};
 pub use norms::{GroupNorm, InstanceNorm, LayerNorm, NormInit, RmsNorm};
 pub(crate) use params::RESERVED;

@@ -23,6 +23,7 @@ pub enum Mode {
     Eval,
     /// To judge what dropout leaves uncertain (Gal and Ghahramani 2016, arXiv:1506.02142): as
     /// [`Eval`](Self::Eval), but with dropout, whose masks are those of this sample.
+    /// [`mc_dropout`](crate::nn::mc_dropout) averages over many.
     Sample(u64),
 }
 
