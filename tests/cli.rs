@@ -50,7 +50,7 @@ fn what_cannot_be_done_is_said_and_exits_with_an_error() {
     for (args, expected) in [
         (vec!["verify", "--device", "no such adapter"], "no such adapter"),
         (vec!["lab", "--device", "99"], "there "),
-        (vec!["lab", "alchemy", "--device", "cpu"], "Chapters: all, convolution"),
+        (vec!["lab", "alchemy", "--device", "cpu"], "Chapters: all, approximation"),
         (vec!["lab", "--device", "cpu", "--out", inside.to_str().unwrap()], "--out"),
         (vec!["lab", "--device", "cpu", "--data", "/nonexistent"], "/nonexistent"),
         (vec!["verify", "--mutate", "--device", "cpu"], "--device"),
@@ -61,4 +61,19 @@ fn what_cannot_be_done_is_said_and_exits_with_an_error() {
         assert!(text.contains("gradus: ") && text.contains(expected), "{args:?}: {text}");
     }
     let _ = std::fs::remove_file(blocked);
+}
+
+#[test]
+fn bench_prints_what_others_read() {
+    let output = gradus(&["bench", "matmul/64x784x256", "--device", "cpu", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let [row] = &rows.as_array().unwrap()[..] else { panic!("one row: {rows}") };
+    assert_eq!(row["name"], "matmul/64x784x256");
+    for field in ["first_s", "median_ms", "gflops", "gbps", "roofline_share"] {
+        assert!(row[field].as_f64().unwrap() > 0.0, "{field} of {row}");
+    }
+    assert!(row["error"].as_f64().unwrap() < 1e-5, "{row}");
+    assert!(row["dispatches"] == 0 && row["checked"] == true, "{row}");
+    assert!(!gradus(&["bench", "no workload is called so", "--device", "cpu"]).status.success());
 }

@@ -109,6 +109,10 @@ pub fn run(chapter: &str, device: &Device, options: &Options, progress: Progress
         ));
     }
     let lab = Lab::new(device, options, progress);
+    if options.data.is_some() {
+        // Said now, and not when the first chapter that needs it has its turn.
+        lab.fashion()?;
+    }
     let mut report = Report::new("Gradus ad Parnassum", device.to_string(), options.seed)
         .language(options.language)
         .lede(lab.say(
