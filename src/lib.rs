@@ -34,6 +34,7 @@ pub mod data;
 mod device;
 mod dtype;
 mod error;
+mod footprint;
 mod formula;
 pub mod gpu;
 pub mod io;

@@ -5,6 +5,7 @@ use crate::cpu::{self, Array, CpuData, Stored, StoredReal};
 use crate::device::{Device, Kind};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+pub use crate::footprint::footprint;
 use crate::gpu::{Buffer, Gpu};
 use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};

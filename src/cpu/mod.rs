@@ -3,6 +3,7 @@
 pub(crate) mod gemm;
 
 use crate::dtype::{DType, Element};
+use crate::footprint::Held;
 use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};
 use half::f16;
@@ -49,26 +50,26 @@ impl<T: Copy + Send + Sync> Array<T> {
 /// A tensor's storage on the CPU device.
 #[derive(Clone, Debug)]
 pub(crate) enum CpuData {
-    F16(Arc<Vec<f16>>),
-    F32(Arc<Vec<f32>>),
-    F64(Arc<Vec<f64>>),
-    Bounded(Arc<Vec<Bounded>>),
-    I32(Arc<Vec<i32>>),
+    F16(Arc<Held<f16>>),
+    F32(Arc<Held<f32>>),
+    F64(Arc<Held<f64>>),
+    Bounded(Arc<Held<Bounded>>),
+    I32(Arc<Held<i32>>),
 }
 
 /// An element the CPU device stores.
 pub(crate) trait Stored: Element {
     fn wrap(data: Vec<Self>) -> CpuData;
-    fn unwrap(data: &CpuData) -> Option<&Arc<Vec<Self>>>;
+    fn unwrap(data: &CpuData) -> Option<&Arc<Held<Self>>>;
 }
 
 macro_rules! stored {
     ($($type:ty => $variant:ident),*) => {$(
         impl Stored for $type {
             fn wrap(data: Vec<Self>) -> CpuData {
-                CpuData::$variant(Arc::new(data))
+                CpuData::$variant(Arc::new(Held::new(data)))
             }
-            fn unwrap(data: &CpuData) -> Option<&Arc<Vec<Self>>> {
+            fn unwrap(data: &CpuData) -> Option<&Arc<Held<Self>>> {
                 match data {
                     CpuData::$variant(data) => Some(data),
                     _ => None,

@@ -1,6 +1,7 @@
 //! Storage buffers, and the pool they return to when the last tensor lets go.
 
 use crate::error::{Error, Result};
+use crate::footprint;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,6 +106,7 @@ impl Pool {
             None => (self.create(op, class, poison)?, 0),
         };
         self.shelf().stats.live += class;
+        footprint::hold(bytes);
         Ok(Buffer {
             raw: Some(raw),
             class,
@@ -189,6 +191,7 @@ impl Drop for Buffer {
             watched.push(Buffer { raw: Some(raw), class, bytes, half: self.half, poison, last_use, pool });
             return;
         }
+        footprint::release(self.bytes);
         shelf.stats.live -= self.class;
         if !self.pool.guard {
             shelf.stats.idle += self.class;

@@ -1,5 +1,15 @@
 //! Small mathematics that a lab needs beside the engine, in f64.
 
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// A tensor in f64 on the CPU reference.
+pub(super) fn double(x: &Tensor) -> Result<Tensor> {
+    x.to_device(&Device::cpu())?.to_dtype(DType::F64)
+}
+
 /// The singular values of a real matrix of `columns` columns, the largest first, by one-sided Jacobi
 /// rotations (Hestenes 1958): columns are rotated in pairs until all are orthogonal, and their lengths are
 /// the singular values, to high relative accuracy.

@@ -5,6 +5,7 @@
 
 mod approximation;
 mod attention;
+mod backprop;
 mod batchnorm;
 pub mod claim;
 mod convolution;
@@ -12,8 +13,10 @@ mod dropout;
 mod host;
 mod lab;
 mod language;
+mod links;
 mod recurrent;
 pub mod report;
+mod residual;
 mod training;
 
 use crate::device::Device;
@@ -68,14 +71,18 @@ pub struct Options {
 /// Told what is being measured, how much of all work is done, and of how much.
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 
-/// The chapters there are, in reading order.
-const CHAPTERS: [&Entry; 6] = [
+/// The chapters there are, in reading order, a line each.
+#[rustfmt::skip]
+const CHAPTERS: &[&Entry] = &[
     &approximation::CHAPTER,
+    &backprop::CHAPTER,
+    &residual::CHAPTER,
     &batchnorm::CHAPTER,
     &attention::CHAPTER,
     &dropout::CHAPTER,
     &convolution::CHAPTER,
     &recurrent::CHAPTER,
+    &links::CHAPTER,
 ];
 
 /// The names of the chapters, in reading order.
@@ -99,7 +106,7 @@ pub fn ingredients() -> impl Iterator<Item = (&'static str, &'static str, &'stat
 /// device or the data give.
 pub fn run(chapter: &str, device: &Device, options: &Options, progress: Progress) -> Result<Report> {
     let chosen: Vec<&Entry> =
-        CHAPTERS.into_iter().filter(|entry| chapter == "all" || chapter == entry.name).collect();
+        CHAPTERS.iter().copied().filter(|entry| chapter == "all" || chapter == entry.name).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = chapters().collect();
         return Err(Error::argument(

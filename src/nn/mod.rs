@@ -50,7 +50,7 @@ pub use dropout::{AlphaDropout, DropPath, Dropout, Dropout2d, Randomness};
 pub use init::{Fan, Init, Nonlinearity};
 pub use layers::{BatchNorm, BatchNormOptions, LayerInit, Linear};
 pub use mc_dropout::{McClasses, McPrediction, mc_dropout, mc_dropout_classes};
-pub use module::{Checkpoint, Mode, Module, Sequential};
+pub use module::{Checkpoint, Mode, Module, Residual, Sequential};
 pub use norms::{GroupNorm, InstanceNorm, LayerNorm, NormInit, RmsNorm};
 pub(crate) use params::RESERVED;
 pub use params::{Parameter, Params};

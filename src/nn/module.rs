@@ -95,6 +95,49 @@ impl Module for Sequential {
     }
 }
 
+/// A module with its input added: y = x + scale·f(x).
+///
+/// With f zero it is the identity, forward and backward, so a deep stack of them starts near the identity however
+/// deep it is: He et al. 2016, arXiv:1603.05027. With f at its usual scale the mean square of a stack of L grows
+/// like 2^L; scale 1/√L keeps it bounded.
+///
+/// ```
+/// use gradus::nn::{Linear, Mode, Module, Params, Residual, Sequential};
+/// use gradus::{Device, Tensor};
+/// # fn main() -> gradus::Result<()> {
+/// let params = Params::new(&Device::cpu(), 1);
+/// let branch = Sequential::new().add(Linear::new(&params, 8, 8)?).add(Tensor::relu);
+/// let x = Tensor::ones(&Device::cpu(), [3, 8])?;
+/// let y = Residual::new(branch).scaled(0.0).forward(&x, Mode::Eval)?;
+/// assert_eq!(y.to_vec::<f32>()?, [1.0; 24]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Residual {
+    inside: Box<dyn Module>,
+    scale: f64,
+}
+
+impl Residual {
+    /// x + f(x).
+    pub fn new(inside: impl Module + 'static) -> Self {
+        Residual { inside: Box::new(inside), scale: 1.0 }
+    }
+
+    /// x + scale·f(x).
+    pub fn scaled(self, scale: f64) -> Self {
+        Residual { scale, ..self }
+    }
+}
+
+impl Module for Residual {
+    /// Errors: [`Error::Shape`] unless f(x) has the shape of x, or one that broadcasts to it.
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let branch = self.inside.forward(x, mode)?;
+        if self.scale == 1.0 { x.add(&branch) } else { x.add(&branch.mul_scalar(self.scale)?) }
+    }
+}
+
 /// A module that keeps its input alone and computes its inside again for the gradient; see
 /// [`autodiff::checkpoint`](crate::autodiff::checkpoint).
 ///

@@ -5,6 +5,7 @@ use crate::cpu::{CpuData, Stored, StoredReal, gather};
 use crate::device::{Device, Kind};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::footprint::Held;
 use crate::formula::Formula;
 use crate::gpu;
 use crate::op::{Meta, unsupported};
@@ -120,7 +121,7 @@ fn assemble_cpu<T: Stored>(
         let Storage::Cpu(data) = &view.storage else {
             return Err(Error::device(op, part.describe(), "Move it with to_device."));
         };
-        let data: &Arc<Vec<T>> =
+        let data: &Arc<Held<T>> =
             T::unwrap(data).ok_or_else(|| unsupported(op, part.dtype(), part.device()))?;
         for (to, from) in region.positions().zip(view.layout.positions()) {
             out[to] = data[from];
