@@ -3,9 +3,56 @@
 //! Written so that no intermediate value overflows: an exponential is only taken of a negative number.
 
 use super::Formula;
-use std::f64::consts::{FRAC_1_SQRT_2, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_2, PI};
+
+/// asin(x)/x as a polynomial in x² for |x| ≤ ½: the interpolant at the Chebyshev points of [0, ¼], whose relative
+/// error 2⁻⁵² is that of rounding in f64.
+const ARCSINE: [f64; 14] = [
+    1.0,
+    0.166_666_666_666_667_96,
+    0.074_999_999_999_666_11,
+    0.044_642_857_176_863_22,
+    0.030_381_942_642_327_187,
+    0.022_372_216_106_072_148,
+    0.017_351_600_625_343_435,
+    0.013_980_882_992_171_01,
+    0.011_398_850_408_440_755,
+    0.010_778_675_120_995_992,
+    0.003_718_057_748_325_053_7,
+    0.021_668_058_869_056_36,
+    -0.020_930_658_315_182_45,
+    0.032_579_347_966_928_42,
+];
 
 impl Formula {
+    /// Whether |x| ≤ ½, whether x is negative, and asin|x| in the first case, acos|x|/2 in the second.
+    fn arc(self) -> (Self, Self, Self) {
+        let negative = self.clone().less(0.0);
+        let size = Formula::select(negative.clone(), -self.clone(), self);
+        let small = size.clone().less(0.5);
+        // acos u = 2·asin √((1 − u)/2) keeps the digits that 1 − u has, near u = 1.
+        let x = Formula::select(small.clone(), size.clone(), (0.5 * (1.0 - size)).sqrt());
+        let z = x.clone().square();
+        let series = ARCSINE.iter().rev().fold(Formula::constant(0.0), |sum, &c| sum * z.clone() + c);
+        (small, negative, x * series)
+    }
+
+    /// The angle in [−π/2, π/2] whose sine is x, for x in [−1, 1]; at the ends its derivative is infinite.
+    pub fn asin(self) -> Self {
+        let (small, negative, arc) = self.arc();
+        let size = Formula::select(small, arc.clone(), FRAC_PI_2 - 2.0 * arc);
+        Formula::select(negative, -size.clone(), size)
+    }
+
+    /// The angle in [0, π] whose cosine is x, for x in [−1, 1]; at the ends its derivative is infinite. What
+    /// rounding did to x near 1 grows: an error e becomes up to √(2e).
+    pub fn acos(self) -> Self {
+        let (small, negative, arc) = self.arc();
+        let far = Formula::select(negative.clone(), PI - 2.0 * arc.clone(), 2.0 * arc.clone());
+        let near = Formula::select(negative, FRAC_PI_2 + arc.clone(), FRAC_PI_2 - arc);
+        Formula::select(small, near, far)
+    }
+
     /// max(x, 0), with derivative zero at zero. NaN, for which no comparison holds, becomes zero.
     pub fn relu(self) -> Self {
         let positive = Formula::constant(0.0).less(self.clone());

@@ -10,7 +10,7 @@ type Unary = fn(&Tensor) -> Result<Tensor>;
 type Binary = fn(&Tensor, &Tensor) -> Result<Tensor>;
 
 /// Name, function, and the interval it is tried on. Kinks lie on multiples of 1/8 that `distinct` avoids.
-const UNARY: [(&str, Unary, f64, f64); 28] = [
+const UNARY: [(&str, Unary, f64, f64); 30] = [
     ("neg", Tensor::neg, -4.0, 4.0),
     ("exp", Tensor::exp, -20.0, 20.0),
     ("ln", Tensor::ln, 0.01, 9.0),
@@ -18,6 +18,8 @@ const UNARY: [(&str, Unary, f64, f64); 28] = [
     ("rsqrt", Tensor::rsqrt, 0.01, 9.0),
     ("sin", Tensor::sin, -3.1, 3.1),
     ("cos", Tensor::cos, -3.1, 3.1),
+    ("asin", Tensor::asin, -0.49, 0.49),
+    ("acos", Tensor::acos, 0.51, 0.95),
     ("abs", Tensor::abs, 0.1, 4.0),
     ("floor", Tensor::floor, 0.1, 0.9),
     ("tanh", Tensor::tanh, -9.0, 9.0),
@@ -91,6 +93,10 @@ fn unary(op: &'static str, f: Unary, low: f64, high: f64) -> Room {
         cases
             .push(Case::new(op, "edges", [input], move |x| f(&x[0].slice(0, 5, x[0].count())?)).value_only());
     }
+    if matches!(op, "asin" | "acos") {
+        // The other branch, both signs, and the ends, where the derivative is infinite.
+        make_arcs(&mut cases, op, f);
+    }
     if op == "exp" {
         // What f16 can hold too.
         cases.push(make("small", Input::uniform([33], -4.0, 4.0)));
@@ -103,6 +109,18 @@ fn unary(op: &'static str, f: Unary, low: f64, high: f64) -> Room {
         cases.push(make("at zero", Input::fixed([3], &[0.0, -0.0, 0.25])));
     }
     Room { op, cases }
+}
+
+/// Both branches of an arc function on both sides of zero, and its ends.
+fn make_arcs(cases: &mut Vec<Case>, op: &'static str, f: Unary) {
+    let on = |low: f64, high: f64| Input::uniform([65], low, high);
+    for (detail, input) in
+        [("small", on(-0.49, 0.49)), ("large", on(0.51, 0.95)), ("negative", on(-0.95, -0.51))]
+    {
+        cases.push(Case::new(op, detail, [input], move |x| f(&x[0])));
+    }
+    let ends = Input::fixed([5], &[-1.0, 0.0, -0.0, 0.25, 1.0]);
+    cases.push(Case::new(op, "ends", [ends], move |x| f(&x[0])).value_only());
 }
 
 fn binary(op: &'static str, f: Binary) -> Room {

@@ -64,6 +64,10 @@ unary! {
     sin();
     /// Cosine; accurate for |x| ≤ π.
     cos();
+    /// The angle in [−π/2, π/2] whose sine it is, for x in [−1, 1].
+    asin();
+    /// The angle in [0, π] whose cosine it is, for x in [−1, 1].
+    acos();
     /// Absolute value; its gradient at zero is zero.
     abs();
     /// The largest integer not above; its gradient is zero.
