@@ -8,12 +8,16 @@
 // Numerics   f32; each sum is in order of k. A pivot that is not positive counts as one, so that what follows
 //            stays finite
 // Barriers   one a column, reached by every lane: the next column reads this one
+// Columns    from `first` to before `last`; those before were computed by other dispatches. llvmpipe leaves a loop
+//            after 65 535 turns of all loops of an invocation together, so a large matrix takes several
 
 const LANES: u32 = 64u;
 
 struct Params {
     n: u32,
     matrices: u32,
+    first: u32,
+    last: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -34,7 +38,10 @@ fn main(
     let n = params.n;
     let base = matrix * n * n;
     var failed = 0u;
-    for (var j = 0u; j < n; j++) {
+    if params.first > 0u {
+        failed = u32(info[matrix]);
+    }
+    for (var j = params.first; j < params.last; j++) {
         // Every lane computes the pivot for itself, which costs less than a second barrier.
         let row_j = base + j * n;
         var pivot = a[row_j + j];

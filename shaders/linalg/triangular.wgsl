@@ -5,7 +5,9 @@
 // Mapping      invocation = column of b; groups of 64 fold into grid y
 // Tiles        none
 // Numerics     f32; each sum is in the order in which the rows are solved
-// Barriers     none: an invocation reads of x what it wrote itself
+// Barriers     none: an invocation reads of x what it wrote itself, here or in the dispatch before
+// Turns        from `first` to before `last`: llvmpipe leaves a loop after 65 535 turns of all loops of an
+//              invocation together, so a large matrix takes several dispatches
 
 const BACKWARDS: bool = false; // the last row first: T is upper
 
@@ -15,6 +17,8 @@ struct Params {
     columns: u32, // of all matrices
     row: u32, // strides of T
     column: u32,
+    first: u32, // the turns of this dispatch; those before were taken by others
+    last: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -42,7 +46,7 @@ fn main(
     }
     let matrix = id / params.m * params.n;
     let first = matrix * params.m + id % params.m;
-    for (var turn = 0u; turn < params.n; turn++) {
+    for (var turn = params.first; turn < params.last; turn++) {
         let i = at(turn);
         let row = matrix * params.n + i * params.row;
         var sum = b[first + i * params.m];

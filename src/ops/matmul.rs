@@ -298,17 +298,44 @@ fn choose(kernels: Kernels, subgroup: Option<u32>, batch: usize, m: usize, n: us
     }
 }
 
+/// The most terms of a sum that a kernel adds in one loop: llvmpipe leaves a loop, without a word, after 65 535
+/// turns. Longer sums are those of several products.
+const TERMS: usize = 1 << 15;
+
+/// The product in parts along the inner axis, if that is too long for a kernel's loop.
+fn in_parts(lhs: &Tensor, rhs: &Tensor) -> Result<Option<Tensor>> {
+    let (a, b) = (lhs.shape(), rhs.shape());
+    let terms = a.last().copied().unwrap_or(0);
+    let fits = lhs.device().is_cpu() || terms <= TERMS;
+    if fits || a.rank() < 2 || b.rank() < 2 || b[b.rank() - 2] != terms {
+        return Ok(None);
+    }
+    let mut sum: Option<Tensor> = None;
+    for first in (0..terms).step_by(TERMS) {
+        let last = terms.min(first + TERMS);
+        let part = lhs.slice(-1, first, last)?.matmul(&rhs.slice(-2, first, last)?)?;
+        sum = Some(sum.map_or(Ok(part.clone()), |sum| sum.add(&part))?);
+    }
+    Ok(sum)
+}
+
 impl Tensor {
     /// The matrix product over the last two axes; the axes before them broadcast.
     ///
     /// `self` `[.., m, k]`, `rhs` `[.., k, n]` → `[.., m, n]`. Any strides: a transpose costs nothing.
     /// Errors: [`Error::Shape`], [`Error::DType`], [`Error::Device`].
     pub fn matmul(&self, rhs: &Tensor) -> Result<Tensor> {
+        if let Some(product) = in_parts(self, rhs)? {
+            return Ok(product);
+        }
         Ok(op::apply(Matmul, &[self, rhs])?.swap_remove(0))
     }
 
     /// [`matmul`](Self::matmul) plus a `bias` `[n]`, in one kernel.
     pub fn matmul_bias(&self, rhs: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        if let Some(product) = in_parts(self, rhs)? {
+            return product.add(bias);
+        }
         Ok(op::apply(Matmul, &[self, rhs, bias])?.swap_remove(0))
     }
 }
@@ -371,6 +398,9 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
     cases.push(exact("1x3x383", whole(&[1, 3]), whole(&[3, 383])));
     cases.push(exact("70000 rows", whole(&[70_000, 2]), whole(&[2, 4])).value_only());
     cases.push(exact("66000 matrices", whole(&[66_000, 4, 1]), whole(&[1, 4])).value_only());
+    // Sums longer than a loop of llvmpipe.
+    cases.push(exact("2x70000x3", whole(&[2, 70_000]), whole(&[70_000, 3])).value_only());
+    cases.push(exact("9x66000x9", whole(&[9, 66_000]), whole(&[66_000, 9])).value_only());
     cases.push(exact("no terms", whole(&[3, 0]), whole(&[0, 4])));
     cases.push(exact("no terms, batched", whole(&[2, 3, 0]), whole(&[2, 0, 4])));
     cases.push(exact("no rows", whole(&[0, 3]), whole(&[3, 4])));

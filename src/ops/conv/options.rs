@@ -42,6 +42,18 @@ pub(in crate::ops) fn same(input: usize, reach: usize, stride: usize, upper: boo
 }
 
 impl<const N: usize> ConvOptions<N> {
+    /// The options as those of images, if they are.
+    pub(crate) fn of_images(&self) -> Option<Conv2dOptions> {
+        let pair = |numbers: &[usize; N]| <[usize; 2]>::try_from(&numbers[..]).ok();
+        Some(ConvOptions {
+            stride: pair(&self.stride)?,
+            padding: pair(&self.padding)?,
+            padding_after: self.padding_after.as_ref().and_then(pair),
+            dilation: pair(&self.dilation)?,
+            groups: self.groups,
+        })
+    }
+
     /// The same options with another stride.
     pub fn stride(self, stride: [usize; N]) -> Self {
         ConvOptions { stride, ..self }

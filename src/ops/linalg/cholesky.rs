@@ -1,6 +1,6 @@
 //! The Cholesky factor of positive definite matrices.
 
-use super::check_square;
+use super::{check_square, dispatches};
 use crate::autodiff::At;
 use crate::cpu::Array;
 use crate::dtype::DType;
@@ -60,12 +60,16 @@ impl Op for Cholesky {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (n, matrices) = (*inputs[0].shape().last().unwrap_or(&0), outputs[1].shape().count());
-        gpu.dispatch(Dispatch {
-            op: "cholesky",
-            source: Source::File(&CHOLESKY, &[]),
-            params: bytemuck::cast_slice(&[n as u32, matrices as u32]),
-            buffers: &[&inputs[0].buffer, &outputs[0].buffer, &outputs[1].buffer],
-            groups: gpu.fold(matrices, 1),
+        // A column takes the terms of its pivot, and those of each entry of a lane.
+        let turns = |j: usize| (j + 1) * (1 + n.div_ceil(64)) + 1;
+        dispatches(n, turns).into_iter().try_for_each(|columns| {
+            gpu.dispatch(Dispatch {
+                op: "cholesky",
+                source: Source::File(&CHOLESKY, &[]),
+                params: bytemuck::cast_slice(&[n, matrices, columns.start, columns.end].map(|v| v as u32)),
+                buffers: &[&inputs[0].buffer, &outputs[0].buffer, &outputs[1].buffer],
+                groups: gpu.fold(matrices, 1),
+            })
         })
     }
 
@@ -109,8 +113,8 @@ impl Tensor {
     /// The lower triangular L with L·Lᵀ = A, for symmetric positive definite A; above its diagonal L is zero.
     ///
     /// `self` `[.., n, n]` → `[.., n, n]`. Of A the lower triangle is read; the gradient is that of a symmetric
-    /// matrix, itself symmetric. On a GPU a workgroup factors a matrix: meant for many small ones, up to a few
-    /// hundred rows. Whether all pivots are positive is read back, one number a matrix.
+    /// matrix, itself symmetric. On a GPU a workgroup factors a matrix: meant for many small ones, up to a
+    /// thousand rows or so. Whether all pivots are positive is read back, one number a matrix.
     ///
     /// Accuracy, by residual: |L·Lᵀ − A| ≤ γₙ₊₈·|L|·|Lᵀ| element by element, with γₙ = n·u/(1 − n·u) and
     /// u = 2⁻²³ (Higham 2002, Accuracy and Stability of Numerical Algorithms, theorem 10.3, plus what WGSL

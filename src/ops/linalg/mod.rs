@@ -15,6 +15,24 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::Meta;
 
+/// How many turns of loops an invocation takes in one dispatch. llvmpipe leaves its loops, without a word, when
+/// all of them together have turned 65 535 times.
+const TURNS: usize = 50_000;
+
+/// The ranges of 0..n that fit into a dispatch each, where element i takes `turns(i)`; one at least.
+fn dispatches(n: usize, turns: impl Fn(usize) -> usize) -> Vec<std::ops::Range<usize>> {
+    let (mut ranges, mut first, mut taken) = (Vec::new(), 0, 0);
+    for i in 0..n {
+        if i > first && taken + turns(i) > TURNS {
+            ranges.push(first..i);
+            (first, taken) = (i, 0);
+        }
+        taken += turns(i);
+    }
+    ranges.push(first..n);
+    ranges
+}
+
 /// Floats of at least 32 bits, and the last two axes of one extent.
 fn check_square(op: &'static str, a: &Meta) -> Result<()> {
     if !a.dtype.is_float() {

@@ -1,6 +1,6 @@
 //! Systems of equations with triangular matrices.
 
-use super::check_square;
+use super::{check_square, dispatches};
 use crate::autodiff::At;
 use crate::cpu::Array;
 use crate::error::{Error, Result};
@@ -85,12 +85,15 @@ impl Op for Triangular {
         let (n, m) = (shape[shape.rank() - 2], shape[shape.rank() - 1]);
         let (row, column) = self.strides(n);
         let columns = shape.count() / n;
-        gpu.dispatch(Dispatch {
-            op: "triangular_solve",
-            source: Source::File(&TRIANGULAR, &[("BACKWARDS", self.backwards().into())]),
-            params: bytemuck::cast_slice(&[n, m, columns, row, column].map(|v| v as u32)),
-            buffers: &[&inputs[0].buffer, &inputs[1].buffer, &outputs[0].buffer],
-            groups: gpu.fold(columns, 64),
+        dispatches(n, |turn| turn + 1).into_iter().try_for_each(|turns| {
+            let params = [n, m, columns, row, column, turns.start, turns.end].map(|v| v as u32);
+            gpu.dispatch(Dispatch {
+                op: "triangular_solve",
+                source: Source::File(&TRIANGULAR, &[("BACKWARDS", self.backwards().into())]),
+                params: bytemuck::cast_slice(&params),
+                buffers: &[&inputs[0].buffer, &inputs[1].buffer, &outputs[0].buffer],
+                groups: gpu.fold(columns, 64),
+            })
         })
     }
 
