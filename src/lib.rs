@@ -25,7 +25,8 @@
 //! built on them alone. [`autodiff`] differentiates in both modes, any number of times. An operation is a room with
 //! five windows, the trait [`op::Op`]; the rooms are in [`ops`]. References compute over [`real::Real`],
 //! whose third reading carries the error bound; [`verify`] holds every device against it. [`gpu`] is the
-//! only module that names wgpu. [`labs`] turns theorems into measured numbers.
+//! only module that names wgpu. [`ntk`] has the kernels of wide networks, and [`labs`] turns theorems into
+//! measured numbers.
 #![deny(missing_docs)]
 
 pub mod autodiff;
@@ -41,6 +42,7 @@ pub mod io;
 pub mod labs;
 pub mod models;
 pub mod nn;
+pub mod ntk;
 pub mod op;
 pub mod ops;
 pub mod optim;

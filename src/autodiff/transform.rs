@@ -177,7 +177,7 @@ fn ancestors(root: Arc<Node>, oldest: u64) -> BTreeMap<u64, Arc<Node>> {
 }
 
 /// Walks forward from `xs`, whose tangents are `vs`, to `y`.
-pub(super) fn forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor]) -> Result<Option<Tensor>> {
+pub(crate) fn forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor]) -> Result<Option<Tensor>> {
     let mut tangents: HashMap<(u64, usize), Tensor> = HashMap::new();
     for (x, &v) in xs.iter().zip(vs) {
         tangents.extend(x.edge.as_ref().map(|edge| (edge.key(), v.clone())));

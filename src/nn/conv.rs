@@ -2,6 +2,7 @@
 
 use super::layers::LayerInit;
 use super::module::{Mode, Module};
+use super::observe::{self, Affine, Seen};
 use super::params::{Parameter, Params};
 use crate::error::{Error, Result};
 use crate::ops::{Conv1dOptions, Conv2dOptions, Conv3dOptions};
@@ -69,7 +70,15 @@ macro_rules! convolutions {
                 if weight.rank() == $axes + 3 {
                     return self.each_its_own(x, &weight, bias.as_ref());
                 }
-                x.$method(&weight, bias.as_ref(), self.options)
+                let y = x.$method(&weight, bias.as_ref(), self.options)?;
+                observe::note(|| Seen {
+                    weight: self.weight.clone(),
+                    bias: self.bias.clone(),
+                    input: x.clone(),
+                    output: y.clone(),
+                    map: self.options.of_images().map_or(Affine::Other, Affine::Conv2d),
+                });
+                Ok(y)
             }
 
             /// Inside [`Params::per_example_grad`] every example has kernels of its own: it becomes a group

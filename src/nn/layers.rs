@@ -2,6 +2,7 @@
 
 use super::init::Init;
 use super::module::{Mode, Module};
+use super::observe::{self, Affine, Seen};
 use super::params::{Parameter, Params};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
@@ -80,10 +81,18 @@ impl Linear {
         if weight.rank() == 3 {
             return each_its_own(x, &weight, bias.as_ref());
         }
-        match &bias {
+        let y = match &bias {
             Some(bias) => x.matmul_bias(&weight, bias),
             None => x.matmul(&weight),
-        }
+        }?;
+        observe::note(|| Seen {
+            weight: self.weight.clone(),
+            bias: self.bias.clone(),
+            input: x.clone(),
+            output: y.clone(),
+            map: Affine::Linear,
+        });
+        Ok(y)
     }
 }
 
