@@ -14,6 +14,7 @@ mod host;
 mod lab;
 mod language;
 mod links;
+mod ntk;
 mod recurrent;
 pub mod report;
 mod residual;
@@ -75,6 +76,7 @@ pub type Progress<'a> = &'a (dyn Fn(&str, u64, u64) + Sync);
 #[rustfmt::skip]
 const CHAPTERS: &[&Entry] = &[
     &approximation::CHAPTER,
+    &ntk::CHAPTER,
     &backprop::CHAPTER,
     &residual::CHAPTER,
     &batchnorm::CHAPTER,

@@ -26,7 +26,6 @@ pub(super) const CHAPTER: Entry = Entry {
         Ingredient { name: "slope-difference", claim: "C1.1" },
         Ingredient { name: "unbiased", claim: "C1.2" },
         Ingredient { name: "fold", claim: "C1.3" },
-        Ingredient { name: "fold", claim: "C1.4" },
         Ingredient { name: "square-activation", claim: "C1.7" },
     ],
 };
