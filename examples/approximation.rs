@@ -29,12 +29,14 @@ fn main() -> Result<()> {
             error * (cells * cells) as f32
         );
     }
-    let mut tent = x.reshape([POINTS])?;
+    // A grid with the kinks on it, so that between two points there is one slope.
+    let grid: Vec<f32> = (0..=POINTS).map(|i| i as f32 / POINTS as f32).collect();
+    let mut tent = Tensor::from_slice(&device, &grid, [POINTS + 1])?;
     for k in 1..=6 {
         let fold = tent.add_scalar(-0.5)?.relu()?.mul_scalar(4.0)?;
         tent = tent.relu()?.mul_scalar(2.0)?.sub(&fold)?;
-        let rises = tent.slice(0, 1, POINTS)?.sub(&tent.slice(0, 0, POINTS - 1)?)?.sign()?;
-        let turns = rises.slice(0, 1, POINTS - 1)?.mul(&rises.slice(0, 0, POINTS - 2)?)?;
+        let rises = tent.slice(0, 1, POINTS + 1)?.sub(&tent.slice(0, 0, POINTS)?)?.sign()?;
+        let turns = rises.slice(0, 1, POINTS)?.mul(&rises.slice(0, 0, POINTS - 1)?)?;
         let pieces = 1.0 + turns.less(&turns.full_like(0.0)?)?.sum(&[], false)?.item()?;
         println!("{:2} units in {k} layers: {pieces} pieces", 2 * k);
     }
