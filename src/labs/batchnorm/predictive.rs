@@ -74,9 +74,9 @@ pub(super) fn gradients(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
                     "The last column is the proxy for “internal covariate shift” of Santurkar et al.: how far the \
                      gradient of the fourth layer turns when the three layers before it take their step. It *is* \
                      smaller with batch norm here, yet with noise that shifts every unit at random (in the full run) \
-                     it is as large as in the plain network. We draw no conclusion from it.",
+                     it is larger than in the plain network. We draw no conclusion from it.",
                     "最后一列是 Santurkar 等人给出的“内部协变量偏移”指标：前三层各走一步之后，第四层的梯度转了多少。\
-                     在这里，有批归一化时它*确实*较小；而加入让每个单元随机漂移的噪声后（完整模式），它又与普通网络一样大。\
+                     在这里，有批归一化时它*确实*较小；而加入让每个单元随机漂移的噪声后（完整模式），它又比普通网络更大。\
                      我们不由此下结论。",
                 ))
                 .alt(lab.say(

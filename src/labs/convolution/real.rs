@@ -70,9 +70,9 @@ pub(super) fn clothes(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
         ));
     figures::training(lab, chapter, &histories[0], test.len());
     figures::shifts(lab, chapter, &curves);
+    figures::filters(lab, chapter, &networks[0])?;
     let logits = networks[0].logits(test)?;
     figures::confusion(lab, chapter, &logits, test);
-    figures::filters(lab, chapter, &networks[0])?;
     figures::mistakes(lab, chapter, &logits, test)?;
     if lab.full() {
         permuted(lab, chapter, &data, &curves)?;
