@@ -254,8 +254,8 @@ fn layer(case: &Case, t: &Named, params: &Params) -> Result<Named> {
         layers: case.whole("layers"),
         bias: case.flag("bias"),
         batch_first: case.flag("batch_first"),
-        dropout: 0.0,
         bidirectional: case.flag("bidirectional"),
+        ..RecurrentOptions::default()
     };
     let lengths = t.get("lengths");
     match case.op.as_str() {

@@ -7,7 +7,7 @@ use gradus::models::{
     Forecaster, ForecasterOptions, Gpt, GptOptions, Reader, RecurrentKind, RecurrentLanguageModel,
     RecurrentModelOptions, Sampling, windows,
 };
-use gradus::nn::{Mode, Params};
+use gradus::nn::{Gru, Lstm, Mode, Params, RecurrentInit, RecurrentOptions};
 use gradus::ops::Stream;
 use gradus::optim::{Adam, Optimizer};
 use gradus::{Device, Result, Tensor};
@@ -270,4 +270,33 @@ fn wrong_calls_are_typed_errors() {
     assert!(forecaster.forward(&Tensor::zeros(params.device(), [2, 5, 2]).unwrap(), Mode::Eval).is_err());
     assert!(forecaster.forward(&Tensor::zeros(params.device(), [2, 0, 1]).unwrap(), Mode::Eval).is_err());
     assert!(forecaster.continued(&Tensor::zeros(params.device(), [2, 5, 1]).unwrap(), 0).is_err());
+}
+
+#[test]
+fn a_recurrent_layer_starts_as_it_is_told() {
+    let hidden = 6;
+    for params in everywhere() {
+        let options =
+            RecurrentOptions { init: Some(RecurrentInit::default()), ..RecurrentOptions::default() };
+        Lstm::with(&params.at("lstm"), 3, hidden, options).unwrap();
+        Gru::with(&params.at("gru"), 3, hidden, options).unwrap();
+        let read = |name: &str| params.get(name).unwrap().get().to_f64().unwrap();
+        let forget: Vec<f64> = (0..4 * hidden).map(|i| f64::from(u8::from(i / hidden == 1))).collect();
+        assert_eq!(read("lstm.bias_ih_l0"), forget);
+        assert!(read("lstm.bias_hh_l0").iter().chain(&read("gru.bias_ih_l0")).all(|b| *b == 0.0));
+        for (name, gates) in [("lstm.weight_hh_l0", 4), ("gru.weight_hh_l0", 3)] {
+            let u = read(name);
+            assert_eq!(u.len(), gates * hidden * hidden);
+            for gate in u.chunks(hidden * hidden) {
+                for i in 0..hidden {
+                    for j in 0..hidden {
+                        let dot: f64 = (0..hidden).map(|k| gate[i * hidden + k] * gate[j * hidden + k]).sum();
+                        assert!((dot - f64::from(u8::from(i == j))).abs() < 1e-5, "{name}: {dot}");
+                    }
+                }
+            }
+        }
+        let u = read("lstm.weight_hh_l0");
+        assert_ne!(u[..hidden * hidden], u[hidden * hidden..2 * hidden * hidden], "gates differ");
+    }
 }

@@ -56,5 +56,7 @@ pub use norms::{GroupNorm, InstanceNorm, LayerNorm, NormInit, RmsNorm};
 pub(crate) use observe::{Affine, Seen, observed};
 pub(crate) use params::RESERVED;
 pub use params::{Parameter, Params};
-pub use recurrent::{Gru, GruCell, Lstm, LstmCell, LstmOutput, RecurrentOptions, Rnn, RnnCell, RnnOutput};
+pub use recurrent::{
+    Gru, GruCell, Lstm, LstmCell, LstmOutput, RecurrentInit, RecurrentOptions, Rnn, RnnCell, RnnOutput,
+};
 pub use transformer::{Activation, TransformerDecoderLayer, TransformerEncoderLayer, TransformerOptions};

@@ -84,10 +84,29 @@ impl Params {
         self.define(name, shape.as_ref(), init, false)
     }
 
+    /// Defines a trained parameter of equal parts along its first axis, each sampled as a parameter of its own.
+    pub(super) fn parts(&self, name: &str, parts: usize, shape: [usize; 2], init: Init) -> Result<Parameter> {
+        let part = Shape::new(&shape)?;
+        let sample = |n: usize| init.sample(&part, self.store.seed, &format!("{}.part{n}", self.join(name)));
+        let data = (0..parts).map(sample).collect::<Result<Vec<_>>>()?.concat();
+        self.define_as(name, &[parts * shape[0], shape[1]], data, true)
+    }
+
     fn define(&self, name: &str, shape: &[usize], init: Init, trainable: bool) -> Result<Parameter> {
+        let data = init.sample(&Shape::new(shape)?, self.store.seed, &self.join(name))?;
+        self.define_as(name, shape, data, trainable)
+    }
+
+    /// Defines what starts as these numbers.
+    fn define_as(
+        &self,
+        name: &str,
+        shape: &[usize],
+        mut data: Vec<f64>,
+        trainable: bool,
+    ) -> Result<Parameter> {
         let (path, shape) = (self.join(name), Shape::new(shape)?);
         check_path(&path)?;
-        let mut data = init.sample(&shape, self.store.seed, &path)?;
         if self.store.dtype == DType::Bounded {
             data.iter_mut().for_each(|value| *value = f64::from(*value as f32));
         }

@@ -10,6 +10,27 @@ use crate::ops::dropout::check_probability;
 use crate::ops::{Cell, RecurrentWeights, Sequence};
 use crate::tensor::Tensor;
 
+/// What the parameters of a recurrent layer start as, where that is not PyTorch's uniform in ±1/√H. Each gate is a
+/// matrix of its own, and all biases are zero but the forget gate's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RecurrentInit {
+    /// W of each gate, `[H, I]`.
+    pub input: Init,
+    /// U of each gate, `[H, H]`.
+    pub hidden: Init,
+    /// The bias of an LSTM's forget gate: it keeps half of its cell for ln ½/ln σ(b) steps at first (Gers et al.
+    /// 2000; Jozefowicz et al. 2015). Nothing where there is no such gate, or no bias.
+    pub forget: f64,
+}
+
+impl Default for RecurrentInit {
+    /// Xavier's uniform W, orthogonal U, and a forget bias of 1.
+    fn default() -> Self {
+        let (input, hidden) = (Init::XavierUniform { gain: 1.0 }, Init::Orthogonal { gain: 1.0 });
+        RecurrentInit { input, hidden, forget: 1.0 }
+    }
+}
+
 /// How a recurrent layer is built.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RecurrentOptions {
@@ -24,12 +45,21 @@ pub struct RecurrentOptions {
     /// Whether each layer also runs from the end to the beginning; its outputs follow those of the other
     /// direction, `[.., 2·H]`.
     pub bidirectional: bool,
+    /// What the parameters start as; as PyTorch's if `None`.
+    pub init: Option<RecurrentInit>,
 }
 
 impl Default for RecurrentOptions {
-    /// One layer with biases, in one direction, time first.
+    /// One layer with biases, in one direction, time first, started as PyTorch's.
     fn default() -> Self {
-        RecurrentOptions { layers: 1, bias: true, batch_first: false, dropout: 0.0, bidirectional: false }
+        RecurrentOptions {
+            layers: 1,
+            bias: true,
+            batch_first: false,
+            dropout: 0.0,
+            bidirectional: false,
+            init: None,
+        }
     }
 }
 
@@ -42,25 +72,51 @@ struct Direction {
 }
 
 impl Direction {
-    /// Uniform in ±1/√H, as PyTorch starts them.
+    /// Uniform in ±1/√H, as PyTorch starts them, unless `init` says otherwise.
     fn new(
         params: &Params,
         suffix: &str,
         cell: Cell,
-        inputs: usize,
-        hidden: usize,
-        bias: bool,
+        [inputs, hidden]: [usize; 2],
+        (bias, init): (bool, Option<RecurrentInit>),
     ) -> Result<Self> {
         if hidden == 0 {
             let given = format!("{hidden} hidden units");
             return Err(Error::argument(cell.name(), given, "Give at least one."));
         }
         let (rows, bound) = (cell.gates() * hidden, 1.0 / (hidden as f64).sqrt());
+        if let Some(own) = init {
+            return Direction::started(params, suffix, cell, [inputs, hidden], (bias, own));
+        }
         let init = Init::Uniform { low: -bound, high: bound };
         let define = |name: &str, shape: &[usize]| params.parameter(&format!("{name}{suffix}"), shape, init);
         let (input, recurrent) =
             (define("weight_ih", &[rows, inputs])?, define("weight_hh", &[rows, hidden])?);
         let bias = if bias { Some([define("bias_ih", &[rows])?, define("bias_hh", &[rows])?]) } else { None };
+        Ok(Direction { input, hidden: recurrent, bias })
+    }
+
+    /// As `init` says.
+    fn started(
+        params: &Params,
+        suffix: &str,
+        cell: Cell,
+        [inputs, hidden]: [usize; 2],
+        (bias, init): (bool, RecurrentInit),
+    ) -> Result<Self> {
+        let gates = cell.gates();
+        let weight = |name: &str, columns: usize, init: Init| {
+            params.parts(&format!("{name}{suffix}"), gates, [hidden, columns], init)
+        };
+        let (input, recurrent) =
+            (weight("weight_ih", inputs, init.input)?, weight("weight_hh", hidden, init.hidden)?);
+        let zeros = |name: &str| params.parameter(&format!("{name}{suffix}"), [gates * hidden], Init::Zeros);
+        let bias = if bias { Some([zeros("bias_ih")?, zeros("bias_hh")?]) } else { None };
+        if let (Cell::Lstm, Some([own, _])) = (cell, &bias) {
+            let now = own.get().detach();
+            let forget = now.slice(0, hidden, 2 * hidden)?.full_like(init.forget)?;
+            own.set(&now.slice_assign(&[hidden], &forget)?)?;
+        }
         Ok(Direction { input, hidden: recurrent, bias })
     }
 
@@ -108,7 +164,8 @@ impl Stack {
             let reads = if layer == 0 { inputs } else { ways.len() * hidden };
             for way in ways {
                 let suffix = format!("_l{layer}{way}");
-                directions.push(Direction::new(params, &suffix, cell, reads, hidden, options.bias)?);
+                let start = (options.bias, options.init);
+                directions.push(Direction::new(params, &suffix, cell, [reads, hidden], start)?);
             }
             if layer + 1 < options.layers && options.dropout > 0.0 {
                 dropouts.push(Dropout::new(&params.at(format!("dropout_l{layer}")), options.dropout)?);
@@ -344,7 +401,7 @@ impl RnnCell {
     /// Errors: [`Error::Argument`] for another nonlinearity or no hidden units.
     pub fn new(params: &Params, inputs: usize, hidden: usize, nonlinearity: Nonlinearity) -> Result<Self> {
         let cell = rnn_cell(nonlinearity)?;
-        Ok(RnnCell { cell, direction: Direction::new(params, "", cell, inputs, hidden, true)? })
+        Ok(RnnCell { cell, direction: Direction::new(params, "", cell, [inputs, hidden], (true, None))? })
     }
 
     /// The new h `[B, H]` from x `[B, I]` and h, zeros if there is none.
@@ -360,7 +417,7 @@ pub struct GruCell(Direction);
 impl GruCell {
     /// Of `hidden` units.
     pub fn new(params: &Params, inputs: usize, hidden: usize) -> Result<Self> {
-        Direction::new(params, "", Cell::Gru, inputs, hidden, true).map(GruCell)
+        Direction::new(params, "", Cell::Gru, [inputs, hidden], (true, None)).map(GruCell)
     }
 
     /// The new h `[B, H]` from x `[B, I]` and h, zeros if there is none.
@@ -376,7 +433,7 @@ pub struct LstmCell(Direction);
 impl LstmCell {
     /// Of `hidden` units.
     pub fn new(params: &Params, inputs: usize, hidden: usize) -> Result<Self> {
-        Direction::new(params, "", Cell::Lstm, inputs, hidden, true).map(LstmCell)
+        Direction::new(params, "", Cell::Lstm, [inputs, hidden], (true, None)).map(LstmCell)
     }
 
     /// The new h and c, `[B, H]` each, from x `[B, I]` and the old ones, zeros if there are none.

@@ -11,7 +11,7 @@ use crate::optim::clip_grad_norm;
 use crate::tensor::Tensor;
 
 /// Zeros but for one gate of so many, which has `value` everywhere.
-pub(super) fn gate(lab: &Lab, gates: usize, hidden: usize, which: usize, value: f64) -> Result<Tensor> {
+fn gate(lab: &Lab, gates: usize, hidden: usize, which: usize, value: f64) -> Result<Tensor> {
     let one = Tensor::full(lab.device(), crate::DType::F32, [hidden], value)?;
     one.pad(&[(which * hidden, (gates - 1 - which) * hidden)], 0.0)
 }

@@ -1,14 +1,13 @@
 //! Recurrences as programs: C9.6 to C9.8.
 
 use super::figures;
-use super::gates::gate;
 use crate::device::Device;
 use crate::error::Result;
 use crate::labs::claim::{Claim, Tolerance};
 use crate::labs::host::{largest, moments};
 use crate::labs::lab::Lab;
 use crate::labs::report::Chapter;
-use crate::nn::{Init, Linear, Lstm, Mode, Params, Rnn};
+use crate::nn::{Init, Linear, Lstm, Mode, Nonlinearity, Params, RecurrentInit, RecurrentOptions, Rnn};
 use crate::ops::{Cell, Conv1dOptions, RecurrentWeights, Sequence};
 use crate::optim::{Adam, Optimizer, clip_grad_norm};
 use crate::tensor::Tensor;
@@ -162,32 +161,22 @@ fn adding(
     losses.iter().map(Tensor::item).collect()
 }
 
-/// Starts a recurrent layer with inputs N(0, 1/4), orthogonal recurrent weights for each gate and no biases but
-/// `forget` for gate 1: with weights as small as the layer's own the first gradients are lost over forty steps.
-fn start(lab: &Lab, layer: &Params, gates: usize, gain: f64, forget: f64) -> Result<()> {
-    let parts = Params::new(lab.device(), lab.seed());
-    let normal = Init::Normal { mean: 0.0, std: 0.5 };
-    let input = parts.parameter("input", [gates * HIDDEN, 2], normal)?.get();
-    let hidden: Vec<Tensor> = (0..gates)
-        .map(|g| Ok(parts.parameter(&format!("gate{g}"), [HIDDEN, HIDDEN], Init::Orthogonal { gain })?.get()))
-        .collect::<Result<_>>()?;
-    layer.get("weight_ih_l0")?.set(&input)?;
-    layer.get("weight_hh_l0")?.set(&Tensor::concat(&hidden.iter().collect::<Vec<_>>(), 0)?)?;
-    let none = Tensor::zeros(lab.device(), [gates * HIDDEN])?;
-    layer.get("bias_hh_l0")?.set(&none)?;
-    let bias = if forget == 0.0 { none } else { gate(lab, gates, HIDDEN, 1, forget)? };
-    layer.get("bias_ih_l0")?.set(&bias)
-}
-
 /// C9.8: the adding problem.
 pub(super) fn adding_problem(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
     let params = Params::new(lab.device(), lab.seed());
-    let lstm = Lstm::new(&params.at("lstm"), 2, HIDDEN)?;
-    start(lab, &params.at("lstm"), 4, 1.0, 1.0)?;
+    // With weights as small as a layer's own the first gradients are lost over forty steps.
+    let start = |gain: f64| RecurrentOptions {
+        init: Some(RecurrentInit {
+            input: Init::Normal { mean: 0.0, std: 0.5 },
+            hidden: Init::Orthogonal { gain },
+            forget: 1.0,
+        }),
+        ..RecurrentOptions::default()
+    };
+    let lstm = Lstm::with(&params.at("lstm"), 2, HIDDEN, start(1.0))?;
     let gated = adding(lab, &params, 0, &|x| lstm.forward(x, None, None, Mode::Train)?.h.select(0, 0))?;
     let params = Params::new(lab.device(), lab.seed());
-    let rnn = Rnn::new(&params.at("rnn"), 2, HIDDEN)?;
-    start(lab, &params.at("rnn"), 1, 0.9, 0.0)?;
+    let rnn = Rnn::with(&params.at("rnn"), 2, HIDDEN, Nonlinearity::Tanh, start(0.9))?;
     let plain = adding(lab, &params, 1, &|x| rnn.forward(x, None, None, Mode::Train)?.h.select(0, 0))?;
     let mut answers = Vec::new();
     for step in 0..STEPS {

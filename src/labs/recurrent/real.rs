@@ -101,7 +101,7 @@ fn foretold(lab: &Lab, s: &[f64], first: usize, network: u64) -> Result<Vec<f64>
     let (read, follow) = windows(&s[..first], WINDOW);
     let count = follow.len();
     let (x, y) = (tensor(read, &[count, WINDOW, 1])?, tensor(follow, &[count, 1])?);
-    let seed = lab.seed() * NETWORKS + network;
+    let seed = lab.seed().wrapping_mul(NETWORKS).wrapping_add(network);
     let params = Params::new(device, seed);
     let model = Forecaster::new(&params, ForecasterOptions::new(RecurrentKind::Gru, 16))?;
     let mut adam = Adam::new(&params, 5e-3)?;
