@@ -32,10 +32,10 @@ fn main() -> Result<()> {
     let params = Params::new(&device, 7);
     let model = Forecaster::new(&params, ForecasterOptions::new(RecurrentKind::Gru, 16))?;
     let mut adam = Adam::new(&params, 1e-2)?;
-    for step in 0..=200 {
+    for step in 0..=400 {
         let loss = model.forward(&x, Mode::Train)?.mse_loss(&y)?;
         adam.step(&loss.backward()?)?;
-        if step % 50 == 0 {
+        if step % 100 == 0 {
             println!("step {step:3}: one month ahead within {:.3} ppm", 10.0 * loss.item()?.sqrt());
         }
     }
