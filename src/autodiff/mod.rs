@@ -20,5 +20,5 @@ pub(crate) use graph::{Edge, record, record_rule};
 pub use jacobian::{hessian, jacobian};
 pub(crate) use map::record_map;
 pub use per_example::per_example_grad;
-pub(crate) use transform::forward;
+pub(crate) use transform::forward_linear;
 pub use transform::{Gradients, hvp, jvp, vjp};

@@ -176,8 +176,17 @@ fn ancestors(root: Arc<Node>, oldest: u64) -> BTreeMap<u64, Arc<Node>> {
     seen
 }
 
-/// Walks forward from `xs`, whose tangents are `vs`, to `y`.
-pub(crate) fn forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor]) -> Result<Option<Tensor>> {
+/// Walks forward from `xs`, whose tangents are `vs`, to `y`. Part of the graph, at `xs` and `vs`.
+pub(super) fn forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor]) -> Result<Option<Tensor>> {
+    walk_forward(y, xs, vs, true)
+}
+
+/// [`forward`] as a linear function of `vs`, whose graph it is part of: not of that of `xs`.
+pub(crate) fn forward_linear(y: &Tensor, xs: &[Tensor], vs: &[&Tensor]) -> Result<Option<Tensor>> {
+    walk_forward(y, xs, vs, false)
+}
+
+fn walk_forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor], tracked: bool) -> Result<Option<Tensor>> {
     let mut tangents: HashMap<(u64, usize), Tensor> = HashMap::new();
     for (x, &v) in xs.iter().zip(vs) {
         tangents.extend(x.edge.as_ref().map(|edge| (edge.key(), v.clone())));
@@ -197,7 +206,7 @@ pub(crate) fn forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor]) -> Result<Optio
         if dx.iter().all(Option::is_none) {
             continue;
         }
-        let dy = annotate(node, rule.jvp(&At::new(node, true), &dx))?;
+        let dy = annotate(node, rule.jvp(&At::new(node, tracked), &dx))?;
         for (output, dy) in dy.into_iter().enumerate() {
             tangents.extend(dy.map(|dy| ((node.id, output), dy)));
         }

@@ -140,7 +140,7 @@ fn columns(
         for output in 0..k {
             let back = y.pull_back(&one_hot(&y, output)?, &own)?;
             let back: Vec<Tensor> = back.iter().map(Tensor::detach).collect();
-            let column = autodiff::forward(&y1, &taps, &back.iter().collect::<Vec<_>>())?;
+            let column = autodiff::forward_linear(&y1, &taps, &back.iter().collect::<Vec<_>>())?;
             columns.push(column.map_or_else(|| y1.full_like(0.0), |c| Ok(c.detach()))?);
         }
     }

@@ -49,11 +49,12 @@ impl Linearised {
 impl Module for Linearised {
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let moved = self.moved()?;
-        let (value, tangent) = autodiff::jvp(
-            |values| self.params.with(values, || self.model.forward(x, mode)),
-            &self.start.iter().collect::<Vec<_>>(),
-            &moved.iter().collect::<Vec<_>>(),
-        )?;
+        let start: Vec<Tensor> = self.start.iter().map(Tensor::tap).collect();
+        let value = self.params.with(&start, || self.model.forward(x, mode))?;
+        let moved: Vec<&Tensor> = moved.iter().collect();
+        let Some(tangent) = autodiff::forward_linear(&value, &start, &moved)? else {
+            return Ok(value.detach());
+        };
         // The value's own dependence on the parameters is the tangent.
         value.detach().add(&tangent)
     }
