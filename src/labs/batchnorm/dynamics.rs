@@ -17,6 +17,9 @@ const INPUTS: usize = 32;
 const BATCH: usize = 64;
 const RATE: f64 = 0.5;
 const DECAY: f64 = 0.01;
+/// Deviations of the weights to start from: one above equilibrium, one below.
+const LONG: f64 = 0.5;
+const SHORT: f64 = 0.1;
 
 /// What a run of SGD went through: the weights before each step and after the last, and the gradients.
 struct Path {
@@ -44,9 +47,9 @@ impl Path {
 }
 
 /// SGD on units behind a batch norm, with fresh inputs and a fresh random loss in each step.
-fn run(lab: &Lab, steps: usize, decay: f64) -> Result<Path> {
+fn run(lab: &Lab, steps: usize, std: f64, decay: f64) -> Result<Path> {
     let params = Params::new(lab.device(), lab.seed());
-    let w = params.parameter("w", [INPUTS, UNITS], Init::Normal { mean: 0.0, std: 0.5 })?;
+    let w = params.parameter("w", [INPUTS, UNITS], Init::Normal { mean: 0.0, std })?;
     let mut sgd = Sgd::new(&params, RATE)?.weight_decay(decay)?;
     let inputs = lab.normal(540, [steps * BATCH, INPUTS])?;
     let losses = lab.normal(541, [steps * BATCH, UNITS])?;
@@ -68,18 +71,22 @@ fn run(lab: &Lab, steps: usize, decay: f64) -> Result<Path> {
 /// C5.4: weights grow by Pythagoras, and turn at a rate set by learning rate and decay.
 pub(super) fn rotation(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
     let (steps, settled) = (200, 500);
-    let free = run(lab, steps, 0.0)?;
+    let free = run(lab, steps, LONG, 0.0)?;
     let ratio = |unit: usize| {
         let grown: f64 = free.gradients.iter().map(|g| Path::unit(g, unit)).map(|g| dot(&g, &g)).sum();
         free.square(steps, unit) / (free.square(0, unit) + RATE * RATE * grown)
     };
     let defect = largest((0..UNITS).map(|unit| ratio(unit) - 1.0));
     let steps = if lab.full() { 6000 } else { 1200 };
-    let decayed = run(lab, steps, if lab.with("weight-decay") { DECAY } else { 0.0 })?;
-    let squares: Vec<f64> = (0..steps)
-        .map(|t| moments(&(0..UNITS).map(|unit| decayed.angle(t, unit).powi(2)).collect::<Vec<_>>()).0)
-        .collect();
-    let rms = moments(&squares[settled..]).0.sqrt();
+    let decay = if lab.with("weight-decay") { DECAY } else { 0.0 };
+    let mut turns = Vec::new();
+    for std in [LONG, SHORT] {
+        let path = run(lab, steps, std, decay)?;
+        let square =
+            |t: usize| moments(&(0..UNITS).map(|unit| path.angle(t, unit).powi(2)).collect::<Vec<_>>()).0;
+        turns.push((0..steps).map(square).collect::<Vec<f64>>());
+    }
+    let rms = |squares: &Vec<f64>| moments(&squares[settled..]).0.sqrt();
     let predicted = (2.0 * RATE * DECAY).sqrt();
     let source = "van Laarhoven 2017; Wan et al. 2021";
     chapter
@@ -103,38 +110,46 @@ pub(super) fn rotation(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
                 "C5.4.rotation",
                 lab.say(
                     "With weight decay λ and rate η a weight vector comes to turn by √(2ηλ) in every step, whatever the \
-                     loss (η = 0.5, λ = 0.01; root mean square in radians)",
-                    "有权重衰减 λ、学习率 η 时，权重向量最终每步转过 √(2ηλ)，与损失无关（η = 0.5，λ = 0.01；均方根，单位弧度）",
+                     loss and the start (η = 0.5, λ = 0.01; root mean square in radians)",
+                    "有权重衰减 λ、学习率 η 时，权重向量最终每步转过 √(2ηλ)，与损失和起点无关（η = 0.5，λ = 0.01；均方根，单位弧度）",
                 ),
                 source,
                 predicted,
-                rms,
+                turns.iter().map(rms).collect::<Vec<_>>(),
                 Tolerance::Relative(0.05),
             )
+            .parts(lab.language().pick(["long at first", "short at first"], ["起初较长", "起初较短"]))
             .formula(r"\text{angle} \to \sqrt{2 \eta \lambda}"),
         );
     let shown = 1200.min(steps);
     let line = |values: &[f64]| (0..shown).map(|t| (t as f64 + 1.0, values[t])).collect::<Vec<_>>();
-    let each: Vec<f64> = squares.iter().map(|s| s.sqrt()).collect();
+    let mut plot = Plot::new(
+        Axis::new(lab.say("step", "步")),
+        Axis::new(lab.say("rotation in a step", "每步的转角")).unit("rad").log(),
+    );
+    let names = lab
+        .language()
+        .pick(["weights long at first", "weights short at first"], ["权重起初较长", "权重起初较短"]);
+    for (colour, (squares, name)) in turns.iter().zip(names).enumerate() {
+        let each: Vec<f64> = squares.iter().map(|s| s.sqrt()).collect();
+        plot = plot
+            .series(Series::line("", line(&each)).colour(colour).faint())
+            .series(Series::line(name, line(&smoothed(&each, 10.0))).colour(colour));
+    }
     chapter.figure(
         Figure::new(
             lab.say("Turning at a rate of its own", "稳定的转动"),
-            Plot::new(
-                Axis::new(lab.say("step", "步")),
-                Axis::new(lab.say("rotation in a step", "每步的转角")).unit("rad").log(),
-            )
-            .series(Series::line(lab.say("8 units, each step", "8 个单元，逐步"), line(&each)).colour(0).faint())
-            .series(Series::line(lab.say("smoothed", "平滑后"), line(&smoothed(&each, 10.0))).colour(0))
-            .rule(Rule::horizontal(predicted, "√(2ηλ)")),
+            plot.rule(Rule::horizontal(predicted, "√(2ηλ)")),
         )
         .caption(lab.say(
-            "The weights start short, so the first steps turn them far; they grow until growth and decay balance. \
-             The losses are random: no minimum is approached.",
-            "权重起初很短，所以最初几步转得很多；它们不断变长，直到增长与衰减平衡。损失是随机的，并不趋向任何极小点。",
+            "Eight units each, pale the single steps. Long weights turn little and shrink by decay, short ones turn far \
+             and grow, until both balance. The losses are random: no minimum is approached.",
+            "各八个单元，浅色为逐步的值。长的权重转得少，因衰减而缩短；短的权重转得多，因而变长；直到二者平衡。\
+             损失是随机的，并不趋向任何极小点。",
         ))
         .alt(lab.say(
-            "Rotation per step falls within a few hundred steps and stays on the line at 0.1",
-            "每步转角在几百步内下降，随后停在 0.1 的水平线上",
+            "Rotation per step rises from below or falls from above, and within some hundred steps stays on the line at 0.1",
+            "每步转角从低处上升，或从高处下降，几百步内停在 0.1 的水平线上",
         )),
     );
     Ok(())

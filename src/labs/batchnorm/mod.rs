@@ -44,10 +44,10 @@ fn words(lab: &Lab) -> Chapter {
         ))
         .idea(lab.say(
             "Why it helps is another question. That it “reduces internal covariate shift” is not asserted here. What \
-             is measured instead: gradients that still point the right way after the step, learning rates thirty \
-             times as large, and a price, since without skip connections it makes gradients explode in depth.",
+             is measured instead: gradients that change less in a step, learning rates at which a plain network \
+             fails, and a price, since without skip connections it makes gradients explode in depth.",
             "它为什么有效，是另一个问题。“减少内部协变量偏移”这一说法，本章不作断言。这里测量的是：走完一步之后，\
-             梯度是否仍指向正确的方向；学习率能否大到三十倍；以及它的代价——没有残差连接时，它使梯度随深度爆炸。",
+             梯度改变了多少；普通网络无法承受的学习率是否可用；以及它的代价——没有残差连接时，它使梯度随深度爆炸。",
         ))
         .theorem(
             Theorem::new(

@@ -55,10 +55,9 @@ pub(super) fn gradients(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
         )
         .parts(lab.language().pick(["change of the gradient", "loss"], ["梯度的改变", "损失"])),
     );
-    let mut table = Table::new(lab.language().pick(
-        ["network", "loss", "change of the gradient", "shift proxy 1 − cos"],
-        ["网络", "损失", "梯度的改变", "偏移指标 1 − cos"],
-    ));
+    let mut table = Table::new(
+        lab.language().pick(["network", "loss", "gradient", "1 − cos"], ["网络", "损失", "梯度", "1 − cos"]),
+    );
     let names = lab
         .language()
         .pick(["plain", "batch norm", "noisy batch norm"], ["普通", "批归一化", "加噪声的批归一化"]);
@@ -71,11 +70,11 @@ pub(super) fn gradients(lab: &Lab, chapter: &mut Chapter) -> Result<()> {
         .figure(
             Figure::new(lab.say("Reported, not asserted", "只报告，不断言"), table)
                 .caption(lab.say(
-                    "The last column is the proxy for “internal covariate shift” of Santurkar et al.: how far the \
+                    "Loss after 200 steps, and change of the gradient in a step. The last column is the proxy for “internal covariate shift” of Santurkar et al.: how far the \
                      gradient of the fourth layer turns when the three layers before it take their step. It *is* \
                      smaller with batch norm here, yet with noise that shifts every unit at random (in the full run) \
                      it is larger than in the plain network. We draw no conclusion from it.",
-                    "最后一列是 Santurkar 等人给出的“内部协变量偏移”指标：前三层各走一步之后，第四层的梯度转了多少。\
+                    "依次为 200 步后的损失，以及一步之中梯度的相对改变。最后一列是 Santurkar 等人给出的“内部协变量偏移”指标：前三层各走一步之后，第四层的梯度转了多少。\
                      在这里，有批归一化时它*确实*较小；而加入让每个单元随机漂移的噪声后（完整模式），它又比普通网络更大。\
                      我们不由此下结论。",
                 ))
