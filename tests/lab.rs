@@ -60,7 +60,7 @@ fn pages_name_what_exists(ids: &[&str]) {
             let is_id = digits.len() + 1 == word.len()
                 && digits.starts_with(|c: char| c.is_ascii_digit() || c == '.');
             let named = |id: &&str| *id == word || id.starts_with(&format!("{word}."));
-            assert!(!is_id || ids.iter().any(|id| named(id)) || full_only(word), "{chapter}.md names {word}");
+            assert!(!is_id || ids.iter().any(named) || full_only(word), "{chapter}.md names {word}");
         }
         for (_, id) in labs::steps().filter(|step| step.0 == chapter) {
             assert!(page.contains(id), "{chapter}.md does not name {id}");

@@ -164,7 +164,7 @@ unsafe fn assembly(
         let mut count = found.len() as u32;
         let call = asked.fp().get_pipeline_executable_internal_representations_khr;
         call(asked.device(), executable, &mut count, found.as_mut_ptr()).result()?;
-        let last = found.iter().zip(&rooms).filter(|(one, _)| one.is_text == vk::TRUE).next_back();
+        let last = found.iter().zip(&rooms).rfind(|(one, _)| one.is_text == vk::TRUE);
         Ok(last.map(|(_, room)| String::from_utf8_lossy(room).into_owned()))
     }
 }

@@ -31,7 +31,7 @@ impl Finding {
 
     /// Whether every lane of every subgroup has an invocation.
     fn lanes_full(&self) -> bool {
-        self.report.subgroup > 0 && self.report.invocations % self.report.subgroup == 0
+        self.report.subgroup > 0 && self.report.invocations.is_multiple_of(self.report.subgroup)
     }
 }
 

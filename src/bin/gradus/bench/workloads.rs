@@ -12,14 +12,16 @@ use gradus::{DType, Device, Result, Tensor};
 /// One call of a workload: everything it computes that somebody would want.
 pub type Run = Box<dyn FnMut() -> Result<Vec<Tensor>>>;
 
+/// Makes the tensors of a workload on a device, in f32 or f64, and the call.
+pub type Make = Box<dyn Fn(&Device, DType) -> Result<Run>>;
+
 /// Something to time.
 pub struct Workload {
     /// operation/shape.
     pub name: String,
     /// The fewest bytes it must read and write, in f32.
     pub bytes: f64,
-    /// Makes the tensors on a device, in f32 or f64, and the call.
-    pub make: Box<dyn Fn(&Device, DType) -> Result<Run>>,
+    pub make: Make,
 }
 
 fn workload(
