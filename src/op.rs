@@ -202,7 +202,7 @@ thread_local! {
 /// ```
 /// use gradus::{Device, Tensor, op::counted};
 /// # fn main() -> gradus::Result<()> {
-/// let a = Tensor::full(&Device::cpu(), [3, 5], 1.0)?;
+/// let a = Tensor::ones(&Device::cpu(), [3, 5])?;
 /// let (product, flops) = counted(|| a.matmul(&a.t()?));
 /// assert_eq!((product?.count(), flops), (9, 2 * 3 * 5 * 3));
 /// # Ok(())
