@@ -32,8 +32,8 @@ pub(crate) fn release(bytes: u64) {
 /// use gradus::{Device, Tensor, op::footprint};
 /// # fn main() -> gradus::Result<()> {
 /// let a = Tensor::full(&Device::cpu(), gradus::DType::F32, [16, 16], 1.0)?.contiguous()?;
-/// let (sum, bytes) = footprint(|| a.matmul(&a)?.matmul(&a)?.sum(&[], false));
-/// assert_eq!((sum?.item()?, bytes), (65_536.0, 2 * 16 * 16 * 4)); // each product needs the one before it
+/// let (square, bytes) = footprint(|| a.matmul(&a));
+/// assert_eq!((square?.count(), bytes), (256, 256 * 4)); // 256 elements of four bytes
 /// # Ok(())
 /// # }
 /// ```
