@@ -275,10 +275,10 @@ fn run<O: Op>(
 /// never converts behind the caller's back.
 fn check_one_float(op: &'static str, inputs: &[&Tensor], wide: u32) -> Result<()> {
     let floats = || inputs.iter().enumerate().filter(|(_, t)| t.dtype().is_float());
-    let Some(first) = floats().find(|(k, _)| wide >> k & 1 == 0).map(|(_, t)| t.dtype()) else {
+    let Some(first) = floats().find(|(k, _)| !autodiff::bit(wide, *k)).map(|(_, t)| t.dtype()) else {
         return Ok(());
     };
-    let wanted = |k: usize| if wide >> k & 1 == 1 { first.wide() } else { first };
+    let wanted = |k: usize| if autodiff::bit(wide, k) { first.wide() } else { first };
     match floats().find(|(k, t)| t.dtype() != wanted(*k)) {
         Some((_, other)) => Err(Error::dtype(
             op,

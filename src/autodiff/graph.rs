@@ -178,16 +178,20 @@ impl<'a> At<'a> {
     }
 }
 
+/// Whether the bit is set; of an operation with more inputs than the mask has bits, those beyond are not.
+pub(crate) fn bit(mask: u32, index: usize) -> bool {
+    mask.checked_shr(index as u32).is_some_and(|rest| rest & 1 == 1)
+}
+
 /// Gives the outputs of an operation their place in the graph, if any input has one.
 pub(crate) fn record(rule: impl Differentiable, inputs: &[&Tensor], outputs: Vec<Tensor>) -> Vec<Tensor> {
     if inputs.iter().all(|t| t.edge.is_none()) {
         return outputs;
     }
     let (keep_in, keep_out) = rule.keeps();
-    let kept = |mask: u32, index: usize| mask >> index & 1 == 1;
-    let slots = inputs.iter().enumerate().map(|(i, t)| Slot::of(t, kept(keep_in, i))).collect();
+    let slots = inputs.iter().enumerate().map(|(i, t)| Slot::of(t, bit(keep_in, i))).collect();
     let node = Node::new(Some(Arc::new(rule)), slots);
-    let slots = outputs.iter().enumerate().map(|(i, t)| Slot::of(t, kept(keep_out, i))).collect();
+    let slots = outputs.iter().enumerate().map(|(i, t)| Slot::of(t, bit(keep_out, i))).collect();
     let _ = node.outputs.set(slots);
     outputs
         .into_iter()

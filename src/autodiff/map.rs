@@ -40,7 +40,7 @@ impl Map {
         let (mut tensors, mut formulas) = (Vec::new(), Vec::new());
         for index in 0..self.inputs {
             formulas.push(Formula::input(tensors.len()));
-            if self.keeps >> index & 1 == 1 {
+            if super::bit(self.keeps, index) {
                 tensors.push(at.input(index)?);
             }
         }

@@ -16,7 +16,7 @@ mod transform;
 pub use checkpoint::checkpoint;
 pub(crate) use composed::{composed_jvp, composed_vjp};
 pub use graph::{At, Differentiable};
-pub(crate) use graph::{Edge, record, record_rule};
+pub(crate) use graph::{Edge, bit, record, record_rule};
 pub use jacobian::{hessian, jacobian};
 pub(crate) use map::record_map;
 pub use per_example::per_example_grad;

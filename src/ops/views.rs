@@ -72,6 +72,11 @@ pub(super) fn rooms() -> Vec<Room> {
                 })
                 .exact()
                 .value_only(),
+                // More than a mask of 32 bits tells apart.
+                Case::new("concat", "forty", [whole(&[3]), whole(&[2])], |x| {
+                    let parts: Vec<&Tensor> = (0..40).map(|k| &x[k % 2]).collect();
+                    Tensor::concat(&parts, 0)
+                }),
                 Case::new("concat", "with nothing", [whole(&[2, 0]), whole(&[2, 3])], |x| {
                     Tensor::concat(&[&x[0], &x[1]], 1)
                 })

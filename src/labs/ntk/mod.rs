@@ -28,7 +28,7 @@ pub(super) const CHAPTER: Entry = Entry {
         Step { id: "R2", weight: 16, run: real::digits },
     ],
     ingredients: &[
-        Ingredient { name: "width-scale", claim: "C2.1" },
+        Ingredient { name: "width-scale", claim: "C2.1.mean" },
         Ingredient { name: "kernel-order", claim: "C2.2" },
         Ingredient { name: "bias-free", claim: "C2.5" },
         Ingredient { name: "he-scale", claim: "C2.7" },
