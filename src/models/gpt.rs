@@ -68,7 +68,8 @@ impl GptOptions {
 /// for _ in 0..60 {
 ///     adam.step(&gpt.loss(&x, &next, Mode::Train)?.backward()?)?;
 /// }
-/// let counted: Vec<i32> = gpt.generate(&[2], Sampling::greedy())?.take(4).collect::<Result<_, _>>()?;
+/// // A beginning that it has seen: positions are learned too.
+/// let counted: Vec<i32> = gpt.generate(&[0, 1, 2], Sampling::greedy())?.take(4).collect::<Result<_, _>>()?;
 /// assert_eq!(counted, [3, 4, 0, 1]);
 /// # Ok(())
 /// # }
