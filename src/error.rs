@@ -89,6 +89,16 @@ pub enum Error {
         /// What failed.
         source: Box<Error>,
     },
+    /// What a function that is recorded to be replayed cannot do; see [`Capture`](crate::Capture).
+    #[error("{op}: cannot be replayed: {given}. {remedy}")]
+    Capture {
+        /// The operation.
+        op: &'static str,
+        /// What it was asked to do.
+        given: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// No adapter answers to the request.
     #[error("device: no such adapter: {given}. {remedy}")]
     NoAdapter {
@@ -168,7 +178,7 @@ macro_rules! constructors {
 }
 constructors! {
     shape => Shape, dtype => DType, device => Device, axis => Axis, argument => Argument, index => Index,
-    no_gradient => NoGradient, out_of_memory => OutOfMemory, validation => Validation,
+    no_gradient => NoGradient, capture => Capture, out_of_memory => OutOfMemory, validation => Validation,
     device_lost => DeviceLost, format => Format,
 }
 

@@ -282,35 +282,21 @@ impl Iterator for Positions {
 /// over as few axes as the layouts allow. All views have the same shape.
 pub(crate) fn coalesce(layouts: &mut [Layout]) {
     let Some(first) = layouts.first() else { return };
-    let shape = first.shape;
-    let mut dims: Vec<usize> = Vec::new();
-    let mut strides: Vec<Vec<usize>> = vec![Vec::new(); layouts.len()];
-    for axis in 0..shape.rank {
+    let (shape, mut dims, mut rank) = (first.shape, [1; MAX_RANK], 0);
+    for axis in (0..shape.rank).filter(|&axis| shape.dims[axis] != 1) {
         let extent = shape.dims[axis];
-        if extent == 1 {
-            continue;
+        let joins = rank > 0 && layouts.iter().all(|l| l.strides[rank - 1] == l.strides[axis] * extent);
+        if !joins {
+            rank += 1;
         }
-        let joins = !dims.is_empty()
-            && layouts.iter().zip(&strides).all(|(l, s)| s.last() == Some(&(l.strides[axis] * extent)));
-        if joins {
-            if let Some(last) = dims.last_mut() {
-                *last *= extent;
-            }
-        } else {
-            dims.push(extent);
-        }
-        for (layout, strides) in layouts.iter().zip(&mut strides) {
-            if joins {
-                strides.pop();
-            }
-            strides.push(layout.strides[axis]);
+        dims[rank - 1] *= extent;
+        for layout in &mut *layouts {
+            layout.strides[rank - 1] = layout.strides[axis];
         }
     }
-    let merged = Shape::known(&dims);
-    for (layout, s) in layouts.iter_mut().zip(&strides) {
-        layout.shape = merged;
-        layout.strides = [0; MAX_RANK];
-        layout.strides[..s.len()].copy_from_slice(s);
+    for layout in layouts {
+        layout.shape = Shape::known(&dims[..rank]);
+        layout.strides[rank..].fill(0);
     }
 }
 

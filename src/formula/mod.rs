@@ -21,9 +21,10 @@ mod eval;
 mod wgsl;
 
 pub(crate) use eval::Program;
+pub(crate) use wgsl::Signature;
 
 use crate::real::Real;
-use std::collections::HashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
 /// A pointwise expression over numbered inputs. Cloning shares the tree.
@@ -208,15 +209,15 @@ impl Formula {
 
     /// The distinct nodes, operands before what uses them.
     pub(crate) fn nodes(&self) -> Vec<&Formula> {
-        fn visit<'a>(f: &'a Formula, seen: &mut HashMap<*const Expr, ()>, out: &mut Vec<&'a Formula>) {
-            if seen.insert(f.address(), ()).is_none() {
+        fn visit<'a>(f: &'a Formula, seen: &mut FxHashSet<*const Expr>, out: &mut Vec<&'a Formula>) {
+            if seen.insert(f.address()) {
                 for child in f.children().into_iter().flatten() {
                     visit(child, seen, out);
                 }
                 out.push(f);
             }
         }
-        let (mut seen, mut out) = (HashMap::new(), Vec::new());
+        let (mut seen, mut out) = (FxHashSet::default(), Vec::new());
         visit(self, &mut seen, &mut out);
         out
     }
@@ -236,7 +237,10 @@ impl Formula {
 
     /// The tree with every input replaced.
     pub(crate) fn substitute(&self, inputs: &[Formula]) -> Formula {
-        let mut done: HashMap<*const Expr, Formula> = HashMap::new();
+        if inputs.iter().enumerate().all(|(k, f)| matches!(*f.0, Expr::Input(index) if index == k)) {
+            return self.clone();
+        }
+        let mut done: FxHashMap<*const Expr, Formula> = FxHashMap::default();
         for node in self.nodes() {
             let get = |f: &Formula| done[&f.address()].clone();
             let new = match &*node.0 {

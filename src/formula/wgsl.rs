@@ -1,6 +1,7 @@
 //! A formula as WGSL text.
 
 use super::{Binary, Expr, Formula, Unary};
+use rustc_hash::FxHashMap;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -14,6 +15,49 @@ pub(crate) struct Emitted {
     pub scalars: Vec<f32>,
     /// Whether the functions of `shaders/lib/special.wgsl` are called.
     pub special: bool,
+}
+
+/// What tells formulas of different texts apart, written much faster than the text.
+#[derive(Default)]
+pub(crate) struct Signature {
+    /// Equal only for equal texts.
+    pub words: Vec<u32>,
+    /// As in [`Emitted`].
+    pub scalars: Vec<f32>,
+    seen: FxHashMap<*const Expr, u32>,
+}
+
+impl Signature {
+    /// Adds the formula's nodes, operands first, and returns the number of the last.
+    pub fn add(&mut self, f: &Formula) -> u32 {
+        if let Some(&number) = self.seen.get(&f.address()) {
+            return number;
+        }
+        // The first word says how many follow.
+        match &*f.0 {
+            Expr::Input(index) => self.words.extend([0, *index as u32]),
+            Expr::Constant(value) => self.words.extend([1, (*value as f32).to_bits()]),
+            Expr::Scalar(value) => {
+                self.scalars.push(*value as f32);
+                self.words.push(2);
+            }
+            Expr::Unary(op, a) => {
+                let a = self.add(a);
+                self.words.extend([3, *op as u32, a]);
+            }
+            Expr::Binary(op, a, b) => {
+                let (a, b) = (self.add(a), self.add(b));
+                self.words.extend([4, *op as u32, a, b]);
+            }
+            Expr::Select(mask, a, b) => {
+                let (mask, a, b) = (self.add(mask), self.add(a), self.add(b));
+                self.words.extend([5, mask, a, b]);
+            }
+        }
+        let number = self.seen.len() as u32;
+        self.seen.insert(f.address(), number);
+        number
+    }
 }
 
 impl Formula {
@@ -103,6 +147,21 @@ mod tests {
         let x = Formula::input(0);
         let y = x.clone().exp() + x.exp();
         assert_eq!(y.emit().body.matches("exp(").count(), 1);
+    }
+
+    #[test]
+    fn signatures_are_equal_where_texts_are() {
+        let sign = |f: &Formula| {
+            let mut signature = Signature::default();
+            signature.add(f);
+            (signature.words, signature.scalars)
+        };
+        let f = |k: f64, s: f64| (Formula::input(0) * k + Formula::scalar(s)).tanh().max(Formula::input(1));
+        assert_eq!(sign(&f(2.0, 3.0)).0, sign(&f(2.0, 4.0)).0);
+        assert_ne!(sign(&f(2.0, 3.0)).0, sign(&f(2.5, 3.0)).0);
+        assert_eq!(sign(&f(2.0, 3.0)).1, f(2.0, 3.0).emit().scalars);
+        let [x, y] = [0, 1].map(Formula::input);
+        assert_ne!(sign(&(x.clone() - y.clone())).0, sign(&(y - x)).0);
     }
 
     #[test]

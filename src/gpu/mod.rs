@@ -2,25 +2,29 @@
 //! wgpu; operations see [`Gpu`], [`Buffer`] and [`Dispatch`].
 
 mod adapter;
+mod groups;
 mod half;
 mod pointwise;
 mod pool;
 mod recorder;
 mod shader;
+pub(crate) mod tape;
+mod transfer;
 
 pub use adapter::AdapterSummary;
 pub(crate) use pointwise::{Operand, pointwise};
 pub use pool::{Buffer, PoolStats};
 pub use recorder::Dispatch;
-pub(crate) use recorder::Readback;
 pub(crate) use shader::shader;
 pub use shader::{Constants, Shader, Source, parse};
+pub(crate) use transfer::Readback;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use half::Kernel;
 use pool::Pool;
 use recorder::Recorder;
+use rustc_hash::FxHashMap;
 use shader::Pipeline;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -74,7 +78,8 @@ struct Inner {
     options: GpuOptions,
     kernels: Kernels,
     pool: Arc<Pool>,
-    pipelines: Mutex<HashMap<String, Arc<Pipeline>>>,
+    pipelines: Mutex<FxHashMap<String, Arc<Pipeline>>>,
+    formulas: Mutex<pointwise::Cache>,
     tables: Mutex<HashMap<&'static str, Arc<Buffer>>>,
     recorder: Mutex<Recorder>,
     dispatches: AtomicU64,
@@ -144,6 +149,7 @@ impl Gpu {
             recorder: Mutex::new(Recorder::new(&device)),
             summary: adapter::summary(adapter),
             pipelines: Mutex::default(),
+            formulas: Mutex::default(),
             tables: Mutex::default(),
             dispatches: AtomicU64::new(0),
             rewrite: Mutex::default(),
@@ -208,7 +214,32 @@ impl Gpu {
     ///
     /// Errors: [`Error::OutOfMemory`] if it exceeds the device's limits or memory.
     pub fn buffer(&self, op: &'static str, bytes: u64) -> Result<Arc<Buffer>> {
-        self.0.pool.take(op, bytes, false).map(Arc::new)
+        self.take(op, bytes, false)
+    }
+
+    fn take(&self, op: &'static str, bytes: u64, half: bool) -> Result<Arc<Buffer>> {
+        let taken = match self.0.pool.take(op, bytes, half) {
+            Err(Error::OutOfMemory { .. })
+                if bytes <= self.0.pool.max_bytes && self.pool_stats().idle > 0 =>
+            {
+                self.trim()?;
+                self.0.pool.take(op, bytes, half)?
+            }
+            other => other?,
+        };
+        tape::taken(self, op, &taken);
+        Ok(taken)
+    }
+
+    /// Gives buffers that nobody uses back to the driver, which other programs may need more; out of memory, it is
+    /// done without asking. Waits for the device.
+    ///
+    /// Errors: what the device reports.
+    pub fn trim(&self) -> Result<()> {
+        self.wait()?;
+        self.recorder().groups.clear();
+        self.0.pool.trim();
+        Ok(())
     }
 
     /// A buffer for `count` elements of a tensor, with unspecified contents.
@@ -218,7 +249,7 @@ impl Gpu {
     pub fn elements(&self, op: &'static str, dtype: DType, count: usize) -> Result<Arc<Buffer>> {
         let remedy = match dtype {
             DType::F32 | DType::I32 => return self.buffer(op, 4 * count as u64),
-            DType::F16 if self.half() => return self.0.pool.take(op, 2 * count as u64, true).map(Arc::new),
+            DType::F16 if self.half() => return self.take(op, 2 * count as u64, true),
             DType::F16 => {
                 "Its shaders do not compute in f16 (no SHADER_F16): use f32 there, or the CPU device."
             }
@@ -261,8 +292,11 @@ impl Gpu {
             return Ok(found.clone());
         }
         let words = make();
-        let made = self.buffer(name, 4 * words.len() as u64)?;
-        self.upload(&made, bytemuck::cast_slice(&words));
+        let made = tape::paused(|| -> Result<Arc<Buffer>> {
+            let made = self.buffer(name, 4 * words.len() as u64)?;
+            self.upload(&made, bytemuck::cast_slice(&words));
+            Ok(made)
+        })?;
         tables.insert(name, made.clone());
         Ok(made)
     }
@@ -310,7 +344,7 @@ impl Gpu {
         Ok(())
     }
 
-    fn pipelines(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Pipeline>>> {
+    fn pipelines(&self) -> std::sync::MutexGuard<'_, FxHashMap<String, Arc<Pipeline>>> {
         self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,9 +3,11 @@
 use super::{Buffer, Dispatch, Gpu, Source};
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::formula::Formula;
+use crate::formula::{Formula, Signature};
 use crate::shape::{Layout, coalesce};
+use rustc_hash::FxHashMap;
 use std::fmt::Write;
+use std::sync::{Arc, PoisonError};
 
 /// Invocations of a workgroup.
 const GROUP: usize = 256;
@@ -18,6 +20,9 @@ const SPECIAL: &str = include_str!("../../shaders/lib/special.wgsl");
 /// A view and its element type.
 pub(crate) type Operand<'a> = (&'a Buffer, Layout, DType);
 
+/// The texts of kernels by what they are made from: writing one takes longer than the launch.
+pub(super) type Cache = FxHashMap<Box<[u32]>, Arc<str>>;
+
 /// Writes the formula of the inputs into the output, all of one shape.
 pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output: Operand) -> Result<()> {
     let count = output.1.shape.count();
@@ -26,11 +31,21 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     }
     let mut layouts: Vec<Layout> = inputs.iter().chain([&output]).map(|(_, layout, _)| *layout).collect();
     coalesce(&mut layouts);
-    let emitted = formula.emit();
-    let identity = emitted.body.is_empty() && emitted.result == "x0";
+    let dims = layouts[0].shape;
+    let mut signature = Signature::default();
+    for (layout, (_, _, dtype)) in layouts.iter().zip(inputs.iter().chain([&output])) {
+        // Strides of zero and one stand in the text, the rest in the parameters.
+        let strides = layout.strides[..dims.rank()].iter().rev();
+        let digits =
+            strides.fold(u32::from(*dtype == DType::I32), |word, &stride| 3 * word + stride.min(2) as u32);
+        signature.words.push(digits);
+    }
+    signature.words.extend([u32::MAX, dims.rank() as u32]);
+    signature.add(formula);
 
-    let (rank, dims) = (layouts[0].shape.rank(), layouts[0].shape);
-    let mut words: Vec<u32> = vec![count as u32, 0, 0, 0];
+    let scalars = &signature.scalars;
+    let mut words = Vec::with_capacity(4 + 8 * (2 + VIEWS) + scalars.len().next_multiple_of(4).max(4));
+    words.extend([count as u32, 0, 0, 0]);
     let mut eight = |values: &mut dyn Iterator<Item = usize>| {
         let start = words.len();
         words.extend(values.take(8).map(|v| v as u32));
@@ -39,13 +54,41 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     eight(&mut dims.iter().copied());
     eight(&mut layouts.iter().map(|l| l.offset));
     for layout in &layouts {
-        eight(&mut layout.strides[..rank].iter().copied());
+        eight(&mut layout.strides[..dims.rank()].iter().copied());
     }
     words.resize(4 + 8 * (2 + VIEWS), 0);
-    words.extend(emitted.scalars.iter().map(|s| s.to_bits()));
-    let slots = emitted.scalars.len().div_ceil(4).max(1);
-    words.resize(4 + 8 * (2 + VIEWS) + 4 * slots, 0);
+    words.extend(scalars.iter().map(|s| s.to_bits()));
+    words.resize(words.len().next_multiple_of(4).max(4 + 8 * (2 + VIEWS) + 4), 0);
 
+    let known = |made: Option<&str>| {
+        let mut cache = gpu.0.formulas.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = made {
+            cache.insert(signature.words.as_slice().into(), text.into());
+        }
+        cache.get(&*signature.words).cloned()
+    };
+    let text = match known(None) {
+        Some(text) => text,
+        None => {
+            let text = write(formula, inputs, output.2, &layouts);
+            known(Some(&text)).unwrap_or_else(|| text.into())
+        }
+    };
+    let buffers: Vec<&Buffer> = inputs.iter().chain([&output]).map(|(buffer, _, _)| *buffer).collect();
+    gpu.dispatch(Dispatch {
+        op: "map",
+        source: Source::Generated(&text),
+        params: bytemuck::cast_slice(&words),
+        buffers: &buffers,
+        groups: gpu.fold(count, GROUP),
+    })
+}
+
+/// The text of the kernel for views that lie so.
+fn write(formula: &Formula, inputs: &[Operand], output: DType, layouts: &[Layout]) -> String {
+    let emitted = formula.emit();
+    let identity = emitted.body.is_empty() && emitted.result == "x0";
+    let (rank, slots) = (layouts[0].shape.rank(), emitted.scalars.len().div_ceil(4).max(1));
     // f16 too is f32 here: it is a matter of the buffer.
     let wgsl = |dtype| if dtype == DType::I32 { "i32" } else { "f32" };
     let mut text = String::new();
@@ -76,7 +119,7 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
          let i = (group.y * groups.x + group.x) * {GROUP}u + lane;\n    \
          if (i >= params.count) {{\n        return;\n    }}\n",
         inputs.len() + 1,
-        wgsl(output.2)
+        wgsl(output)
     );
     // Row-major coordinates of element i, the innermost first.
     for axis in (0..rank).rev() {
@@ -106,21 +149,13 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     };
     for (k, (_, _, dtype)) in inputs.iter().enumerate() {
         let load = format!("in{k}[{}]", position(k));
-        let convert = *dtype == DType::I32 && !(identity && output.2 == DType::I32);
+        let convert = *dtype == DType::I32 && !(identity && output == DType::I32);
         let _ = writeln!(text, "    let x{k} = {};", if convert { format!("f32({load})") } else { load });
     }
-    let result = match (output.2, identity && inputs.iter().all(|(_, _, d)| *d == DType::I32)) {
+    let result = match (output, identity && inputs.iter().all(|(_, _, d)| *d == DType::I32)) {
         (DType::I32, false) => format!("i32({})", emitted.result),
         _ => emitted.result,
     };
     let _ = write!(text, "{}    result[{}] = {result};\n}}\n", emitted.body, position(inputs.len()));
-
-    let buffers: Vec<&Buffer> = inputs.iter().chain([&output]).map(|(buffer, _, _)| *buffer).collect();
-    gpu.dispatch(Dispatch {
-        op: "map",
-        source: Source::Generated(&text),
-        params: bytemuck::cast_slice(&words),
-        buffers: &buffers,
-        groups: gpu.fold(count, GROUP),
-    })
+    text
 }

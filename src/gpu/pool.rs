@@ -1,10 +1,11 @@
 //! Storage buffers, and the pool they return to when the last tensor lets go.
 
+use super::tape;
 use crate::error::{Error, Result};
 use crate::footprint;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use rustc_hash::FxHashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Bytes of poison behind every buffer in guard mode. Longer than any kernel's tile of a row.
 const GUARD_BYTES: u64 = 4096;
@@ -23,10 +24,19 @@ pub struct PoolStats {
     pub created: u64,
 }
 
-/// Buffers waiting to be used again, by size class, each with the recording that used it last.
+/// A buffer as the device made it.
+struct Raw {
+    buffer: wgpu::Buffer,
+    /// What tells it from all others of the device, those that are gone included.
+    number: u32,
+    /// The serial number of the last recording that uses it.
+    last_use: u64,
+}
+
+/// Buffers waiting to be used again, by size class.
 #[derive(Default)]
 struct Shelf {
-    idle: HashMap<u64, Vec<(wgpu::Buffer, u64)>>,
+    idle: FxHashMap<u64, Vec<Raw>>,
     /// What was dropped since a watch began.
     watched: Option<Vec<Buffer>>,
     stats: PoolStats,
@@ -36,15 +46,22 @@ struct Shelf {
 pub(crate) struct Pool {
     device: wgpu::Device,
     shelf: Mutex<Shelf>,
-    max_bytes: u64,
+    pub max_bytes: u64,
     guard: bool,
-    /// How many buffers were handed out, to tell their poison apart.
-    numbers: AtomicU32,
 }
+
+/// How many buffers any pool has handed out.
+static LEASES: AtomicU64 = AtomicU64::new(0);
 
 /// A storage buffer of some tensor. Dropping it returns it to the pool.
 pub struct Buffer {
     raw: Option<wgpu::Buffer>,
+    number: u32,
+    /// What tells this use of the device's buffer from all others.
+    lease: u64,
+    /// For [`alias`](Buffer::alias): whose buffer it is.
+    of: Option<Arc<Buffer>>,
+    me: Weak<Buffer>,
     class: u64,
     /// The bytes that hold data.
     bytes: u64,
@@ -67,7 +84,7 @@ fn class(bytes: u64) -> u64 {
 
 impl Pool {
     pub fn new(device: wgpu::Device, max_bytes: u64, guard: bool) -> Arc<Self> {
-        Arc::new(Pool { device, shelf: Mutex::default(), max_bytes, guard, numbers: AtomicU32::new(0) })
+        Arc::new(Pool { device, shelf: Mutex::default(), max_bytes, guard })
     }
 
     fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
@@ -83,9 +100,16 @@ impl Pool {
         self.shelf().stats
     }
 
+    /// Gives what is idle back to the driver.
+    pub fn trim(&self) {
+        let mut shelf = self.shelf();
+        shelf.idle.clear();
+        shelf.stats.idle = 0;
+    }
+
     /// A buffer for `bytes` bytes. Its contents are unspecified; in guard mode they are poison, and
     /// [`Buffer::guard_intact`] tells whether anything was written behind the end.
-    pub fn take(self: &Arc<Self>, op: &'static str, bytes: u64, half: bool) -> Result<Buffer> {
+    pub fn take(self: &Arc<Self>, op: &'static str, bytes: u64, half: bool) -> Result<Arc<Buffer>> {
         let bytes = bytes.max(4).next_multiple_of(4);
         if bytes > self.max_bytes {
             return Err(Error::out_of_memory(
@@ -95,30 +119,38 @@ impl Pool {
             ));
         }
         let class = if self.guard { bytes + GUARD_BYTES } else { class(bytes).min(self.max_bytes) };
-        let reused = if self.guard { None } else { self.shelf().idle.get_mut(&class).and_then(Vec::pop) };
-        let number = self.numbers.fetch_add(1, Relaxed);
-        let poison = POISON + number % 0xf_ffff;
-        let (raw, last_use) = match reused {
-            Some(found) => {
-                self.shelf().stats.idle -= class;
-                found
+        let lease = LEASES.fetch_add(1, Relaxed);
+        let poison = POISON + (lease % 0xf_ffff) as u32;
+        let reused = {
+            let mut shelf = self.shelf();
+            let reused = shelf.idle.get_mut(&class).and_then(Vec::pop);
+            if reused.is_some() {
+                shelf.stats.idle -= class;
+                shelf.stats.live += class;
             }
-            None => (self.create(op, class, poison)?, 0),
+            reused
         };
-        self.shelf().stats.live += class;
+        let raw = match reused {
+            Some(raw) => raw,
+            None => self.create(op, class, poison)?,
+        };
         footprint::hold(bytes);
-        Ok(Buffer {
-            raw: Some(raw),
+        Ok(Arc::new_cyclic(|me| Buffer {
+            raw: Some(raw.buffer),
+            number: raw.number,
+            lease,
+            of: None,
+            me: me.clone(),
             class,
             bytes,
             half,
             poison,
-            last_use: AtomicU64::new(last_use),
+            last_use: AtomicU64::new(raw.last_use),
             pool: self.clone(),
-        })
+        }))
     }
 
-    fn create(&self, op: &'static str, size: u64, poison: u32) -> Result<wgpu::Buffer> {
+    fn create(&self, op: &'static str, size: u64, poison: u32) -> Result<Raw> {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -141,8 +173,10 @@ impl Pool {
             }
             buffer.unmap();
         }
-        self.shelf().stats.created += 1;
-        Ok(buffer)
+        let mut shelf = self.shelf();
+        shelf.stats.created += 1;
+        shelf.stats.live += size;
+        Ok(Raw { buffer, number: shelf.stats.created as u32, last_use: 0 })
     }
 }
 
@@ -150,6 +184,35 @@ impl Buffer {
     pub(crate) fn raw(&self) -> &wgpu::Buffer {
         // The option is empty only while the buffer is being dropped.
         self.raw.as_ref().unwrap_or_else(|| unreachable!("a buffer in use"))
+    }
+
+    /// What tells the device's buffer from all others, and how many words of it are bound.
+    pub(super) fn identity(&self) -> [u32; 2] {
+        [self.number, (self.bound() / 4) as u32]
+    }
+
+    pub(super) fn lease(&self) -> u64 {
+        self.lease
+    }
+
+    /// A handle to what this is a reference to.
+    pub(super) fn handle(&self) -> Option<Arc<Buffer>> {
+        self.me.upgrade()
+    }
+
+    /// The same buffer under another lease, so that a tape can tell who uses it.
+    #[allow(dead_code, reason = "used once functions can be captured")]
+    pub(crate) fn alias(self: &Arc<Self>) -> Arc<Buffer> {
+        let lease = LEASES.fetch_add(1, Relaxed);
+        Arc::new_cyclic(|me| Buffer {
+            raw: self.raw.clone(),
+            lease,
+            of: Some(self.clone()),
+            me: me.clone(),
+            last_use: AtomicU64::new(self.last_use()),
+            pool: self.pool.clone(),
+            ..**self
+        })
     }
 
     /// The bytes of data.
@@ -183,19 +246,30 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let Some(raw) = self.raw.take() else { return };
+        if let Some(of) = &self.of {
+            of.last_use.fetch_max(self.last_use(), Relaxed);
+            return;
+        }
+        tape::dropped(self.lease);
+        let Some(buffer) = self.raw.take() else { return };
+        let last_use = self.last_use();
         let mut shelf = self.pool.shelf();
         if let Some(watched) = &mut shelf.watched {
-            let (class, bytes, poison, pool) = (self.class, self.bytes, self.poison, self.pool.clone());
-            let last_use = AtomicU64::new(self.last_use());
-            watched.push(Buffer { raw: Some(raw), class, bytes, half: self.half, poison, last_use, pool });
+            watched.push(Buffer {
+                raw: Some(buffer),
+                of: None,
+                me: Weak::new(),
+                last_use: AtomicU64::new(last_use),
+                pool: self.pool.clone(),
+                ..*self
+            });
             return;
         }
         footprint::release(self.bytes);
         shelf.stats.live -= self.class;
         if !self.pool.guard {
             shelf.stats.idle += self.class;
-            shelf.idle.entry(self.class).or_default().push((raw, self.last_use()));
+            shelf.idle.entry(self.class).or_default().push(Raw { buffer, number: self.number, last_use });
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Dispatches go into an open command encoder; it is submitted when somebody reads, or when enough has
 //! gathered.
 
+use super::groups::Groups;
 use super::half::Kernel;
 use super::pool::Buffer;
-use super::shader::Source;
-use super::{Gpu, Inner};
+use super::shader::{Pipeline, Source};
+use super::{Gpu, Inner, tape};
 use crate::error::{Error, Result};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
@@ -34,13 +35,22 @@ pub struct Dispatch<'a> {
 }
 
 pub(super) struct Recorder {
-    pass: Option<(wgpu::CommandEncoder, wgpu::ComputePass<'static>)>,
+    pass: Option<Pass>,
     /// Counts recordings; a buffer remembers the one that used it last.
     pub serial: u64,
     uniforms: wgpu::Buffer,
     staged: Vec<u8>,
     dispatches: usize,
     in_flight: std::collections::VecDeque<wgpu::SubmissionIndex>,
+    pub groups: Groups,
+}
+
+/// What is being recorded.
+struct Pass {
+    encoder: wgpu::CommandEncoder,
+    raw: wgpu::ComputePass<'static>,
+    /// The pipeline that is set.
+    pipeline: Option<u32>,
 }
 
 impl Recorder {
@@ -58,24 +68,16 @@ impl Recorder {
             staged: vec![],
             dispatches: 0,
             in_flight: Default::default(),
+            groups: Groups::default(),
         }
-    }
-
-    fn pass(&mut self, device: &wgpu::Device) -> &mut wgpu::ComputePass<'static> {
-        let open = || {
-            let mut encoder = device.create_command_encoder(&Default::default());
-            let pass = encoder.begin_compute_pass(&Default::default()).forget_lifetime();
-            (encoder, pass)
-        };
-        &mut self.pass.get_or_insert_with(open).1
     }
 
     /// Hands the recording over, with a last copy behind it if asked for.
     pub fn submit(&mut self, gpu: &Inner, copy: Option<(&Buffer, u64, &wgpu::Buffer, u64)>) {
         let encoder = match (self.pass.take(), copy) {
-            (Some((encoder, pass)), _) => {
-                drop(pass);
-                Some(encoder)
+            (Some(pass), _) => {
+                drop(pass.raw);
+                Some(pass.encoder)
             }
             (None, Some(_)) => Some(gpu.device.create_command_encoder(&Default::default())),
             (None, None) => None,
@@ -135,49 +137,50 @@ impl Gpu {
                 "The kernel and its launch disagree: mend one of them.",
             ));
         }
-        let mut recorder = self.recorder();
-        let slot = padded.next_multiple_of(limits.min_uniform_buffer_offset_alignment) as usize;
+        tape::launched(self, &pipeline, params, buffers, groups)?;
+        self.launch(&pipeline, params, buffers, groups);
+        Ok(())
+    }
+
+    /// Records a launch that fits its kernel.
+    pub(super) fn launch(&self, pipeline: &Pipeline, params: &[u8], buffers: &[&Buffer], groups: [u32; 3]) {
+        let mut guard = self.recorder();
+        let recorder = &mut *guard;
+        let padded = params.len().next_multiple_of(16) as u32;
+        let slot = padded.next_multiple_of(self.0.limits.min_uniform_buffer_offset_alignment) as usize;
         if recorder.dispatches == DISPATCHES_PER_SUBMISSION || recorder.staged.len() + slot > UNIFORM_BYTES {
             recorder.submit(&self.0, None);
         }
         let offset = recorder.staged.len();
         recorder.staged.extend_from_slice(params);
         recorder.staged.resize(offset + slot, 0);
-        let uniform = expected.params.map(|_| wgpu::BindGroupEntry {
-            binding: 0,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &recorder.uniforms,
-                offset: 0,
-                size: wgpu::BufferSize::new(u64::from(padded)),
-            }),
+        let uniforms = (&recorder.uniforms, padded);
+        let make = || bind_group(&self.0.device, pipeline, uniforms, buffers);
+        // In guard mode no buffer is ever used again, and must not be kept.
+        let made;
+        let group = match self.0.options.guard {
+            true => {
+                made = make();
+                &made
+            }
+            false => recorder.groups.get(pipeline.number, buffers, make),
+        };
+        let pass = recorder.pass.get_or_insert_with(|| {
+            let mut encoder = self.0.device.create_command_encoder(&Default::default());
+            let raw = encoder.begin_compute_pass(&Default::default()).forget_lifetime();
+            Pass { encoder, raw, pipeline: None }
         });
-        let storage = buffers.iter().zip(1..).map(|(buffer, binding)| wgpu::BindGroupEntry {
-            binding,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: buffer.raw(),
-                offset: 0,
-                size: wgpu::BufferSize::new(buffer.bound()),
-            }),
-        });
-        let entries: Vec<_> = uniform.into_iter().chain(storage).collect();
-        let group = self.0.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &pipeline.layout,
-            entries: &entries,
-        });
-        drop(entries);
-        let serial = recorder.serial;
-        let pass = recorder.pass(&self.0.device);
-        pass.set_pipeline(&pipeline.raw);
+        if pass.pipeline.replace(pipeline.number) != Some(pipeline.number) {
+            pass.raw.set_pipeline(&pipeline.raw);
+        }
         let offsets = [offset as u32];
-        pass.set_bind_group(0, &group, if expected.params.is_some() { &offsets } else { &[] });
-        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+        pass.raw.set_bind_group(0, group, if pipeline.reflection.params.is_some() { &offsets } else { &[] });
+        pass.raw.dispatch_workgroups(groups[0], groups[1], groups[2]);
         recorder.dispatches += 1;
         self.0.dispatches.fetch_add(1, Relaxed);
         for buffer in buffers {
-            buffer.mark_used(serial);
+            buffer.mark_used(recorder.serial);
         }
-        Ok(())
     }
 
     /// Workgroups for `count` items in groups of `size`: along x, folded into y beyond the device's limit.
@@ -195,87 +198,29 @@ impl Gpu {
             [groups.div_ceil(rows) as u32, rows as u32, 1]
         }
     }
-
-    /// Writes host data into a buffer, after all recorded work that reads it.
-    pub(crate) fn upload(&self, buffer: &Buffer, bytes: &[u8]) {
-        let mut recorder = self.recorder();
-        if buffer.last_use() == recorder.serial {
-            recorder.submit(&self.0, None);
-        }
-        let (whole, rest) = bytes.split_at(bytes.len() / 4 * 4);
-        self.0.queue.write_buffer(buffer.raw(), 0, whole);
-        if !rest.is_empty() {
-            // Copies are of whole words: an odd f16 is written with a zero behind it.
-            let mut word = [0; 4];
-            word[..rest.len()].copy_from_slice(rest);
-            self.0.queue.write_buffer(buffer.raw(), whole.len() as u64, &word);
-        }
-    }
-
-    /// Hands all recorded work to the device without waiting for it.
-    pub fn flush(&self) {
-        self.recorder().submit(&self.0, None);
-    }
-
-    /// Waits until the device has finished everything recorded so far.
-    pub fn wait(&self) -> Result<()> {
-        self.flush();
-        let polled = self.0.device.poll(wgpu::PollType::wait_indefinitely());
-        self.health("wait")?;
-        polled.map(|_| ()).map_err(|e| {
-            Error::device_lost("wait", e.to_string(), "Create the device again and resume from a checkpoint.")
-        })
-    }
-
-    /// Reads bytes back. The future completes once the device is polled past the copy.
-    pub(crate) fn read(&self, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Readback> {
-        let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("readback"),
-            size: bytes,
-            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        self.recorder().submit(&self.0, Some((buffer, offset, &staging, bytes)));
-        let (sender, receiver) = futures_intrusive::channel::shared::oneshot_channel();
-        staging.map_async(wgpu::MapMode::Read, .., move |mapped| {
-            let _ = sender.send(mapped);
-        });
-        self.health("read")?;
-        Ok(Readback { gpu: self.clone(), staging, receiver })
-    }
 }
 
-/// A read that is under way.
-pub(crate) struct Readback {
-    gpu: Gpu,
-    staging: wgpu::Buffer,
-    receiver:
-        futures_intrusive::channel::shared::OneshotReceiver<std::result::Result<(), wgpu::BufferAsyncError>>,
-}
-
-impl Readback {
-    /// The bytes, once they are there. Somebody must poll the device: a browser does, elsewhere
-    /// [`wait`](Self::wait) does.
-    pub async fn bytes(self) -> Result<Vec<u8>> {
-        let mapped = self.receiver.receive().await;
-        self.gpu.health("read")?;
-        let view = match mapped {
-            Some(Ok(())) => self.staging.get_mapped_range(..).map_err(|e| e.to_string()),
-            other => Err(format!("the copy could not be mapped ({other:?})")),
-        };
-        match view {
-            Ok(view) => Ok(view.to_vec()),
-            Err(given) => Err(Error::device_lost(
-                "read",
-                given,
-                "Create the device again and resume from a checkpoint.",
-            )),
-        }
-    }
-
-    /// The bytes, blocking until they are there.
-    pub fn wait(self) -> Result<Vec<u8>> {
-        let _ = self.gpu.0.device.poll(wgpu::PollType::wait_indefinitely());
-        pollster::block_on(self.bytes())
-    }
+fn bind_group(
+    device: &wgpu::Device,
+    pipeline: &Pipeline,
+    (uniforms, params): (&wgpu::Buffer, u32),
+    buffers: &[&Buffer],
+) -> wgpu::BindGroup {
+    let entry = |binding, buffer, bytes| wgpu::BindGroupEntry {
+        binding,
+        resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer,
+            offset: 0,
+            size: wgpu::BufferSize::new(bytes),
+        }),
+    };
+    let uniform = pipeline.reflection.params.map(|_| entry(0, uniforms, params.into()));
+    let storage =
+        buffers.iter().zip(1..).map(|(buffer, binding)| entry(binding, buffer.raw(), buffer.bound()));
+    let entries: Vec<_> = uniform.into_iter().chain(storage).collect();
+    device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.layout,
+        entries: &entries,
+    })
 }

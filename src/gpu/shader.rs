@@ -5,7 +5,7 @@
 //! from binding 1 in the order in which a dispatch lists them.
 
 use crate::error::{Error, Result};
-use std::fmt::Write;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// A hand-written kernel: its name (the path under `shaders/`) and its text.
 #[derive(Debug)]
@@ -44,9 +44,14 @@ impl Source<'_> {
     pub(crate) fn key(&self) -> String {
         match self {
             Source::File(shader, constants) => {
-                let mut key = shader.name.to_string();
+                // Made at every launch: once long enough, and without the machinery of `write!`.
+                let mut key = String::with_capacity(256);
+                key.push_str(shader.name);
                 for (name, value) in *constants {
-                    let _ = write!(key, " {name}={value}");
+                    key.push(' ');
+                    key.push_str(name);
+                    key.push('=');
+                    decimal(&mut key, *value);
                 }
                 key
             }
@@ -68,6 +73,13 @@ impl Source<'_> {
             Source::Generated(text) => Ok((*text).into()),
         }
     }
+}
+
+fn decimal(text: &mut String, number: u32) {
+    if number > 9 {
+        decimal(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 /// The shader's text with `const NAME = …;` lines replaced. A name the file does not declare is an error.
@@ -158,8 +170,13 @@ pub(crate) fn reflect(name: &str, module: &naga::Module) -> Result<Reflection> {
     })
 }
 
+/// How many pipelines have been made.
+static PIPELINES: AtomicU32 = AtomicU32::new(0);
+
 /// A compiled kernel.
 pub(crate) struct Pipeline {
+    /// What tells it from all others.
+    pub number: u32,
     pub raw: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
     pub reflection: Reflection,
@@ -193,15 +210,20 @@ pub(crate) fn compile(
     } else {
         device.create_shader_module(source)
     };
-    let entry = |binding, ty, dynamic| wgpu::BindGroupLayoutEntry {
+    // With the least size given, wgpu need not look it up at every launch.
+    let entry = |binding, ty, params: Option<u32>| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: dynamic, min_binding_size: None },
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: params.is_some(),
+            min_binding_size: params.and_then(|bytes| wgpu::BufferSize::new(bytes.into())),
+        },
         count: None,
     };
-    let uniform = reflection.params.map(|_| entry(0, wgpu::BufferBindingType::Uniform, true));
+    let uniform = reflection.params.map(|bytes| entry(0, wgpu::BufferBindingType::Uniform, Some(bytes)));
     let storage = reflection.writable.iter().zip(1..).map(|(&writable, binding)| {
-        entry(binding, wgpu::BufferBindingType::Storage { read_only: !writable }, false)
+        entry(binding, wgpu::BufferBindingType::Storage { read_only: !writable }, None)
     });
     let entries: Vec<_> = uniform.into_iter().chain(storage).collect();
     let layout = device
@@ -228,6 +250,6 @@ pub(crate) fn compile(
             format!("{label}: {error}"),
             "Report this with the output of `gradus info`: the driver rejects the kernel.",
         )),
-        None => Ok(Pipeline { raw, layout, reflection }),
+        None => Ok(Pipeline { number: PIPELINES.fetch_add(1, Relaxed), raw, layout, reflection }),
     }
 }

@@ -1,5 +1,6 @@
 //! `gradus bench`: workloads against the roofline of the device.
 
+mod record;
 mod roofline;
 mod workloads;
 

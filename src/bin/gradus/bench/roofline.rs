@@ -1,5 +1,6 @@
 //! What the device can do at most: arithmetic, memory, and what a launch costs.
 
+use super::record::Recording;
 use gradus::autodiff::At;
 use gradus::gpu::{Dispatch, Gpu, Shader, Source};
 use gradus::op::{self, Data, GpuView, Inputs, Meta, Op};
@@ -9,7 +10,7 @@ use serde::Serialize;
 use std::fmt;
 use std::time::Instant;
 
-static FMA: Shader = Shader { name: "bench/fma.wgsl", source: include_str!("fma.wgsl") };
+pub(super) static FMA: Shader = Shader { name: "bench/fma.wgsl", source: include_str!("fma.wgsl") };
 static SHARED: Shader = Shader { name: "bench/shared.wgsl", source: include_str!("shared.wgsl") };
 
 /// What the device reached, each the best of several tries; of what it does not have, nothing.
@@ -25,6 +26,8 @@ pub struct Roofline {
     pub launch_alone: Option<f64>,
     /// Seconds for one launch among a thousand.
     pub launch_in_batch: Option<f64>,
+    /// What recording a launch costs the host.
+    pub recording: Option<Recording>,
 }
 
 const TRIES: usize = 5;
@@ -48,6 +51,7 @@ impl Roofline {
                 workgroup_bytes: None,
                 launch_alone: None,
                 launch_in_batch: None,
+                recording: None,
             });
         }
         let small = Tensor::zeros(device, [64])?;
@@ -59,6 +63,7 @@ impl Roofline {
             workgroup_bytes: Some(shared(device)?),
             launch_alone: Some(alone),
             launch_in_batch: Some(batch / 1000.0),
+            recording: Recording::measure(device)?,
         })
     }
 
@@ -82,6 +87,9 @@ impl fmt::Display for Roofline {
                 alone * 1e6,
                 batch * 1e6
             )?;
+        }
+        if let Some(recording) = self.recording {
+            write!(f, "\n{recording}")?;
         }
         Ok(())
     }
@@ -118,18 +126,22 @@ fn shared(device: &Device) -> Result<f64> {
 
 /// A kernel that shows how fast the device is, and leaves the same number in every invocation.
 #[derive(Clone, Copy)]
-struct Probe {
-    shader: &'static Shader,
+pub(super) struct Probe {
+    pub shader: &'static Shader,
     /// Invocations of a workgroup, and all.
-    size: usize,
-    invocations: usize,
-    turns: usize,
-    expected: f64,
+    pub size: usize,
+    pub invocations: usize,
+    pub turns: usize,
+    pub expected: f64,
 }
 
 impl Probe {
+    pub fn launch(self, x: &Tensor) -> Result<Tensor> {
+        Ok(op::apply(self, &[x])?.swap_remove(0))
+    }
+
     fn time(self, x: &Tensor) -> Result<f64> {
-        let run = || Ok(op::apply(self, &[x])?.swap_remove(0));
+        let run = || self.launch(x);
         match run()?.to_f64()?.into_iter().find(|word| *word != self.expected) {
             None => best(x.device(), || run().map(|_| ())),
             Some(word) => Err(Error::Validation {
