@@ -3,10 +3,9 @@
 //! A tape knows buffers by slots. A buffer that is taken while it is written gets a slot that is filled from the
 //! pool again at every replay, and emptied where it was let go. One that was there before, or was uploaded, is
 //! fixed: the tape holds it. What else a slot is filled with, the host says in between.
-
-use super::Gpu;
 #![allow(dead_code, reason = "read once functions can be captured")]
 
+use super::Gpu;
 use super::pool::Buffer;
 use super::shader::Pipeline;
 use crate::error::{Error, Result};
