@@ -17,7 +17,8 @@
 //!
 //! Pointwise work is recorded as a [`Formula`] and fused; it runs when something structured (a product, a
 //! reduction) or a reader needs it. Structured work goes into the device's open command encoder at once,
-//! which is submitted when enough has gathered or somebody reads. Reading waits; nothing else does.
+//! which is submitted when enough has gathered or somebody reads. Reading waits; nothing else does. What is done
+//! again and again can be recorded once: [`Capture`].
 //!
 //! # The map
 //!
@@ -30,6 +31,7 @@
 #![deny(missing_docs)]
 
 pub mod autodiff;
+mod capture;
 mod cpu;
 pub mod data;
 mod device;
@@ -51,6 +53,7 @@ mod shape;
 mod tensor;
 pub mod verify;
 
+pub use capture::Capture;
 pub use cpu::Array;
 pub use device::Device;
 pub use dtype::{DType, Element};

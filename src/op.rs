@@ -214,6 +214,11 @@ pub fn counted<T>(work: impl FnOnce() -> T) -> (T, u64) {
     (result, FLOPS.get().wrapping_sub(before))
 }
 
+/// Adds to what [`counted`] sees.
+pub(crate) fn count(flops: u64) {
+    FLOPS.set(FLOPS.get().wrapping_add(flops));
+}
+
 /// Applies an operation to tensors of one device and records it for autodiff. An operation without inputs
 /// needs [`create`].
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
@@ -251,7 +256,7 @@ fn run<O: Op>(
     check_one_float(name, inputs, op.wide())?;
     let metas: Vec<Meta> = inputs.iter().map(|t| t.meta()).collect();
     let outputs = op.rule(&metas)?;
-    FLOPS.set(FLOPS.get().wrapping_add(op.flops(&metas, &outputs)));
+    count(op.flops(&metas, &outputs));
     let values = match &device.0 {
         Kind::Cpu => {
             let float = metas.iter().chain(&outputs).map(|m| m.dtype).find(|d| d.is_float());

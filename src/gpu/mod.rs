@@ -2,6 +2,7 @@
 //! wgpu; operations see [`Gpu`], [`Buffer`] and [`Dispatch`].
 
 mod adapter;
+mod clock;
 mod groups;
 mod half;
 mod pointwise;

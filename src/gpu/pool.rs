@@ -201,7 +201,6 @@ impl Buffer {
     }
 
     /// The same buffer under another lease, so that a tape can tell who uses it.
-    #[allow(dead_code, reason = "used once functions can be captured")]
     pub(crate) fn alias(self: &Arc<Self>) -> Arc<Buffer> {
         let lease = LEASES.fetch_add(1, Relaxed);
         Arc::new_cyclic(|me| Buffer {

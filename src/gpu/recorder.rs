@@ -1,6 +1,7 @@
 //! Dispatches go into an open command encoder; it is submitted when somebody reads, or when enough has
 //! gathered.
 
+use super::clock::Clock;
 use super::groups::Groups;
 use super::half::Kernel;
 use super::pool::Buffer;
@@ -43,6 +44,7 @@ pub(super) struct Recorder {
     dispatches: usize,
     in_flight: std::collections::VecDeque<wgpu::SubmissionIndex>,
     pub groups: Groups,
+    pub clock: Option<Clock>,
 }
 
 /// What is being recorded.
@@ -69,6 +71,7 @@ impl Recorder {
             dispatches: 0,
             in_flight: Default::default(),
             groups: Groups::default(),
+            clock: None,
         }
     }
 
@@ -167,7 +170,10 @@ impl Gpu {
         };
         let pass = recorder.pass.get_or_insert_with(|| {
             let mut encoder = self.0.device.create_command_encoder(&Default::default());
-            let raw = encoder.begin_compute_pass(&Default::default()).forget_lifetime();
+            let timestamp_writes = recorder.clock.as_mut().and_then(Clock::stamps);
+            let raw = encoder
+                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes })
+                .forget_lifetime();
             Pass { encoder, raw, pipeline: None }
         });
         if pass.pipeline.replace(pipeline.number) != Some(pipeline.number) {

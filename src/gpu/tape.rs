@@ -3,7 +3,6 @@
 //! A tape knows buffers by slots. A buffer that is taken while it is written gets a slot that is filled from the
 //! pool again at every replay, and emptied where it was let go. One that was there before, or was uploaded, is
 //! fixed: the tape holds it. What else a slot is filled with, the host says in between.
-#![allow(dead_code, reason = "read once functions can be captured")]
 
 use super::Gpu;
 use super::pool::Buffer;
@@ -196,6 +195,14 @@ pub(crate) fn bound(alias: &Buffer) -> Option<Slot> {
 /// The slot of a buffer, if a tape is being written.
 pub(crate) fn slot(buffer: &Buffer) -> Option<Slot> {
     writing(|writing| writing.of(buffer))
+}
+
+/// Whether a replay will find something else in a buffer: it is computed on the tape, or bound by the host.
+pub(crate) fn moves(buffer: &Buffer) -> bool {
+    let known = |writing: &mut Writing| {
+        writing.slots.get(&buffer.lease()).is_some_and(|&slot| writing.tape.fixed[slot].is_none())
+    };
+    writing(known).unwrap_or(false)
 }
 
 /// Whether the contents of a slot are computed on the tape.

@@ -3,7 +3,8 @@
 use super::layers::LayerInit;
 use super::module::{Mode, Module};
 use super::observe::{self, Affine, Seen};
-use super::params::{Parameter, Params};
+use super::parameter::Parameter;
+use super::params::Params;
 use crate::error::{Error, Result};
 use crate::ops::{Conv1dOptions, Conv2dOptions, Conv3dOptions};
 use crate::tensor::Tensor;

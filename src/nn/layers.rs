@@ -3,7 +3,8 @@
 use super::init::Init;
 use super::module::{Mode, Module};
 use super::observe::{self, Affine, Seen};
-use super::params::{Parameter, Params};
+use super::parameter::Parameter;
+use super::params::Params;
 use crate::error::{Error, Result};
 use crate::formula::Formula;
 use crate::tensor::Tensor;

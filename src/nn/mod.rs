@@ -41,6 +41,7 @@ mod mc_dropout;
 mod module;
 mod norms;
 mod observe;
+mod parameter;
 mod params;
 mod recurrent;
 mod transformer;
@@ -54,8 +55,9 @@ pub use mc_dropout::{McClasses, McPrediction, mc_dropout, mc_dropout_classes};
 pub use module::{Checkpoint, Mode, Module, Residual, Sequential};
 pub use norms::{GroupNorm, InstanceNorm, LayerNorm, NormInit, RmsNorm};
 pub(crate) use observe::{Affine, Seen, observed};
+pub use parameter::Parameter;
+pub use params::Params;
 pub(crate) use params::RESERVED;
-pub use params::{Parameter, Params};
 pub use recurrent::{
     Gru, GruCell, Lstm, LstmCell, LstmOutput, RecurrentInit, RecurrentOptions, Rnn, RnnCell, RnnOutput,
 };

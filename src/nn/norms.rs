@@ -2,7 +2,8 @@
 
 use super::init::Init;
 use super::module::{Mode, Module};
-use super::params::{Parameter, Params};
+use super::parameter::Parameter;
+use super::params::Params;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 

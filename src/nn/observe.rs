@@ -1,6 +1,6 @@
 //! What layers with weights are given and give, for those who need more than the gradients of parameters.
 
-use super::params::Parameter;
+use super::parameter::Parameter;
 use crate::error::Result;
 use crate::ops::Conv2dOptions;
 use crate::tensor::Tensor;

@@ -2,10 +2,10 @@
 
 use super::dropout::Randomness;
 use super::init::Init;
+use super::parameter::Parameter;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::op::Meta;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::verify::from_f64;
@@ -112,7 +112,7 @@ impl Params {
         }
         let value = from_f64(&self.store.device, self.store.dtype, &data, shape)?;
         let value = if trainable { value.variable()? } else { value };
-        let parameter = Parameter(Arc::new(Cell { path, trainable, value: RwLock::new(value) }));
+        let parameter = Parameter::new(path, trainable, value);
         let mut cells = self.store.cells.write().unwrap_or_else(PoisonError::into_inner);
         if cells.iter().any(|known| known.path() == parameter.path()) {
             return Err(twice(parameter.path()));
@@ -292,17 +292,17 @@ impl Params {
 
 /// Runs `body` while the parameters read as `values`.
 fn exchanged<T>(parameters: &[Parameter], values: &[Tensor], body: impl FnOnce() -> Result<T>) -> Result<T> {
-    let _back = Back(parameters.iter().zip(values).map(|(p, v)| (p, p.replace(v.clone()))).collect());
+    let _back = Back(parameters.iter().zip(values).map(|(p, v)| (p, p.lend(v.clone(), true))).collect());
     body()
 }
 
 /// Puts parameters back when it goes, in a panic too.
-struct Back<'a>(Vec<(&'a Parameter, Tensor)>);
+struct Back<'a>(Vec<(&'a Parameter, (Tensor, bool))>);
 
 impl Drop for Back<'_> {
     fn drop(&mut self) {
-        for (parameter, value) in self.0.drain(..) {
-            parameter.replace(value);
+        for (parameter, (value, lent)) in self.0.drain(..) {
+            parameter.lend(value, lent);
         }
     }
 }
@@ -344,96 +344,5 @@ impl fmt::Display for Params {
 impl fmt::Debug for Params {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-/// A parameter or buffer: a shared cell that points to one tensor after another.
-#[derive(Clone)]
-pub struct Parameter(Arc<Cell>);
-
-struct Cell {
-    path: String,
-    trainable: bool,
-    value: RwLock<Tensor>,
-}
-
-impl Parameter {
-    /// The dotted path.
-    pub fn path(&self) -> &str {
-        &self.0.path
-    }
-
-    /// Whether it is trained, or a buffer.
-    pub fn is_trainable(&self) -> bool {
-        self.0.trainable
-    }
-
-    /// The current value. That of a trained parameter is a variable, the same one until the value is
-    /// replaced: all uses between two steps of an optimiser add to one gradient.
-    pub fn get(&self) -> Tensor {
-        self.0.value.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Replaces the value, and with it the variable.
-    ///
-    /// Errors: [`Error::Shape`], [`Error::DType`], [`Error::Device`] if it is not like the one before;
-    /// whatever computing it, where it is still pending, reports.
-    pub fn set(&self, value: &Tensor) -> Result<()> {
-        self.check(value)?;
-        // A parameter that stayed pending would carry its whole history along.
-        value.view()?;
-        let value = value.detach();
-        self.replace(if self.0.trainable { value.variable()? } else { value });
-        Ok(())
-    }
-
-    pub(crate) fn check(&self, value: &Tensor) -> Result<()> {
-        let now = self.get();
-        now.device().check_same("params", value.device())?;
-        let given = || format!("{} for `{}`, which is {}", value.describe(), self.path(), now.describe());
-        if value.dtype() != now.dtype() {
-            return Err(Error::dtype("params", given(), "Convert it with to_dtype."));
-        }
-        if value.shape() != now.shape() {
-            return Err(Error::shape("params", given(), "A parameter keeps its shape."));
-        }
-        Ok(())
-    }
-
-    /// The value in the type of `x`, where that stores half as much: a parameter of f32 meets an input of
-    /// f16 as f16, and its gradient comes back as f32.
-    ///
-    /// Errors: [`Error::DType`] if the device does not store f16.
-    pub fn for_input(&self, x: &Tensor) -> Result<Tensor> {
-        let value = self.get();
-        if value.dtype() != x.dtype() && value.dtype() == x.dtype().wide() {
-            return value.to_dtype(x.dtype());
-        }
-        Ok(value)
-    }
-
-    fn replace(&self, value: Tensor) -> Tensor {
-        let mut place = self.0.value.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut place, value)
-    }
-
-    /// The extents.
-    pub fn shape(&self) -> Shape {
-        *self.get().shape()
-    }
-
-    /// The number of elements.
-    pub fn count(&self) -> usize {
-        self.get().count()
-    }
-
-    pub(crate) fn meta(&self) -> Meta {
-        self.get().meta()
-    }
-}
-
-impl fmt::Debug for Parameter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.path(), self.get().describe())
     }
 }

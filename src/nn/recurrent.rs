@@ -4,7 +4,8 @@
 use super::dropout::Dropout;
 use super::init::{Init, Nonlinearity};
 use super::module::{Mode, Module};
-use super::params::{Parameter, Params};
+use super::parameter::Parameter;
+use super::params::Params;
 use crate::error::{Error, Result};
 use crate::ops::dropout::check_probability;
 use crate::ops::{Cell, RecurrentWeights, Sequence};

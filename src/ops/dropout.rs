@@ -7,7 +7,7 @@
 use crate::autodiff::At;
 use crate::cpu::Array;
 use crate::error::{Error, Result};
-use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
+use crate::gpu::{Dispatch, Gpu, Shader, Source, shader, tape};
 use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
 use crate::ops::Stream;
 use crate::ops::random::{halves, philox::philox4x32_10};
@@ -86,6 +86,7 @@ impl Op for Dropout {
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
+        tape::refuse(gpu, self.name, "it would draw the same at every replay")?;
         let count = outputs[0].shape().count();
         let params = DropoutParams {
             count: count as u32,

@@ -18,8 +18,10 @@ mod scatter_cases;
 mod tests;
 mod winner;
 
+use crate::capture;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::gpu::tape;
 use crate::op::Meta;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -46,9 +48,14 @@ pub(in crate::ops) fn in_range(op: &'static str, indices: &Tensor, limit: usize)
     check_integers(op, &meta)?;
     let fits = |index: i32| usize::try_from(index).is_ok_and(|i| i < limit);
     if meta.shape.count() == 0 || meta.range.is_some_and(|(low, high)| fits(low) && fits(high)) {
+        capture::limited(indices, limit)?;
         return Ok(indices.detach());
     }
-    let values = indices.to_vec::<i32>()?;
+    // Where the range is known they are read for the message alone, in a capture too.
+    let values = match meta.range {
+        Some(_) => tape::paused(|| indices.to_vec::<i32>())?,
+        None => indices.to_vec::<i32>()?,
+    };
     if let Some((position, value)) = values.iter().enumerate().find(|(_, v)| !fits(**v)) {
         return Err(Error::index(
             op,

@@ -78,7 +78,7 @@ fn formulas() -> Vec<Room> {
                     });
                     let inputs: Vec<Input> =
                         [Input::any(shape), Input::any(shape)].into_iter().chain(states).collect();
-                    let rule = rule.clone();
+                    let rule = *rule;
                     cases.push(Case::new(op, &detail, inputs, move |x| {
                         let mut state = x[2..].to_vec();
                         let next = rule.update(Turn { t, lr: 0.05, decay }, &x[0], &x[1], &mut state)?;

@@ -2,15 +2,16 @@
 
 use super::State;
 use crate::autodiff::Gradients;
+use crate::capture::Place;
 use crate::error::{Error, Result};
 use crate::formula::Formula;
-use crate::gpu::{Gpu, pointwise};
+use crate::gpu::{Gpu, pointwise, tape};
 use crate::nn::{Parameter, Params};
 use crate::op::{self, GpuView, Meta, Op};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What is particular to the parameters of a group: see `group` of each optimiser.
 ///
@@ -46,7 +47,7 @@ pub(super) struct Turn {
 pub(super) type StateOf = (&'static str, Shape);
 
 /// What tells one optimiser from another.
-pub(super) trait Rule {
+pub(super) trait Rule: Copy + Send + Sync + 'static {
     /// The state of a parameter of this shape, which starts as zeros.
     fn state(&self, shape: &Shape) -> Vec<StateOf>;
 
@@ -54,8 +55,10 @@ pub(super) trait Rule {
     fn update(&self, turn: Turn, p: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Result<Tensor>;
 }
 
-/// The parameters of an optimiser.
-pub(super) struct Slots {
+/// The parameters of an optimiser, shared with the captures that take its steps.
+pub(super) struct Slots(Arc<Mutex<Held>>);
+
+pub(super) struct Held {
     kind: &'static str,
     slots: Vec<Slot>,
     pub lr: f64,
@@ -84,12 +87,39 @@ impl Slots {
                 "Build the layers before the optimiser, under the same Params.",
             ));
         }
-        let mut made = Slots { kind, slots, lr: 0.0, decay: 0.0 };
+        let mut made = Held { kind, slots, lr: 0.0, decay: 0.0 };
         made.set_lr(lr)?;
-        Ok(made)
+        Ok(Slots(Arc::new(Mutex::new(made))))
+    }
+
+    pub fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn set_decay(&mut self, decay: f64) -> Result<()> {
+        self.held().set_decay(decay)
+    }
+
+    /// Steps each parameter that has a gradient; in a capture, now and at every replay.
+    pub fn step<R: Rule>(&self, rule: &R, gradients: &Gradients) -> Result<()> {
+        let found = self.held().find(gradients)?;
+        if !tape::active() {
+            return self.held().step(rule, found);
+        }
+        let places = found.iter().map(|(at, gradient)| Ok((*at, Place::of(gradient)?)));
+        let places = places.collect::<Result<Vec<_>>>()?;
+        let (slots, again) = (Slots(self.0.clone()), *rule);
+        tape::host(Box::new(move |filled| {
+            let found = places.iter().map(|(at, place)| Ok((*at, place.tensor(filled)?)));
+            let found = found.collect::<Result<Vec<_>>>()?;
+            slots.held().step(&again, found)
+        }));
+        tape::paused(|| self.held().step(rule, found))
+    }
+}
+
+impl Held {
+    fn set_decay(&mut self, decay: f64) -> Result<()> {
         self.decay = not_negative(self.kind, "weight decay", decay)?;
         Ok(())
     }
@@ -117,17 +147,10 @@ impl Slots {
         Ok(())
     }
 
-    /// Steps each parameter that has a gradient.
-    pub fn step(&mut self, rule: &impl Rule, gradients: &Gradients) -> Result<()> {
-        let (lr, decay) = (self.lr, self.decay);
-        let found: Vec<(&mut Slot, Tensor, &Tensor)> = self
-            .slots
-            .iter_mut()
-            .filter_map(|slot| {
-                let value = slot.parameter.get();
-                let gradient = gradients.try_get(&value)?;
-                Some((slot, value.detach(), gradient))
-            })
+    /// The gradients that belong to a parameter, each with the parameter's number.
+    fn find(&self, gradients: &Gradients) -> Result<Vec<(usize, Tensor)>> {
+        let found: Vec<(usize, Tensor)> = (self.slots.iter().enumerate())
+            .filter_map(|(at, slot)| Some((at, gradients.try_get(&slot.parameter.value())?.detach())))
             .collect();
         if found.is_empty() {
             return Err(Error::no_gradient(
@@ -137,14 +160,21 @@ impl Slots {
                  current values.",
             ));
         }
-        for (slot, value, gradient) in found {
+        Ok(found)
+    }
+
+    fn step(&mut self, rule: &impl Rule, found: Vec<(usize, Tensor)>) -> Result<()> {
+        let (lr, decay) = (self.lr, self.decay);
+        for (at, gradient) in found {
+            let slot = &mut self.slots[at];
+            let value = slot.parameter.value().detach();
             if slot.state.is_empty() {
                 let state = rule.state(value.shape()).into_iter();
                 slot.state = state.map(|(_, shape)| value.like(shape, 0.0)).collect::<Result<_>>()?;
             }
             let Group { lr: share, weight_decay } = slot.group;
             let turn = Turn { t: slot.steps + 1, lr: lr * share, decay: weight_decay.unwrap_or(decay) };
-            let next = rule.update(turn, &value, &gradient.detach(), &mut slot.state)?;
+            let next = rule.update(turn, &value, &gradient, &mut slot.state)?;
             slot.parameter.set(&next)?;
             // State that stayed pending would carry its whole history along.
             slot.state.iter().try_for_each(|tensor| tensor.view().map(drop))?;
@@ -198,7 +228,7 @@ impl Slots {
                         "Continue with the model that was saved.",
                     );
                 }
-                tensors.push(tensor.to_device(slot.parameter.get().device())?);
+                tensors.push(tensor.to_device(slot.parameter.value().device())?);
             }
             used += tensors.len();
             restored.push((steps, tensors));
@@ -266,11 +296,11 @@ macro_rules! optimizers {
             /// Errors: [`Error::Argument`](crate::Error::Argument) if no parameter belongs to it, or for values
             /// that are negative or not finite.
             pub fn group(
-                mut self,
+                self,
                 belongs: impl Fn(&str) -> bool,
                 group: $crate::optim::Group,
             ) -> Result<Self> {
-                self.slots.group(belongs, group)?;
+                self.slots.held().group(belongs, group)?;
                 Ok(self)
             }
         }
@@ -280,16 +310,16 @@ macro_rules! optimizers {
                 self.slots.step(&self.rule, gradients)
             }
             fn lr(&self) -> f64 {
-                self.slots.lr
+                self.slots.held().lr
             }
             fn set_lr(&mut self, lr: f64) -> Result<()> {
-                self.slots.set_lr(lr)
+                self.slots.held().set_lr(lr)
             }
             fn state(&self) -> $crate::optim::State {
-                self.slots.state(&self.rule)
+                self.slots.held().state(&self.rule)
             }
             fn restore(&mut self, state: &$crate::optim::State) -> Result<()> {
-                self.slots.restore(&self.rule, state)
+                self.slots.held().restore(&self.rule, state)
             }
         }
     )*};

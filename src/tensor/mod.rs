@@ -206,6 +206,14 @@ impl Tensor {
         self.value.force()
     }
 
+    /// Where the elements lie, if nothing is pending.
+    pub(crate) fn known_view(&self) -> Option<View> {
+        match &*self.value.state() {
+            State::Ready(view) => Some(view.clone()),
+            State::Pending(_) => None,
+        }
+    }
+
     /// The same elements, row-major from the start of a buffer of their own if they are not already.
     pub(crate) fn dense(&self) -> Result<Tensor> {
         let layout = self.view()?.layout;

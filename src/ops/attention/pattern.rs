@@ -2,7 +2,7 @@
 
 use crate::cpu::Array;
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Dispatch, Gpu, Kernels, Shader, Source};
+use crate::gpu::{Buffer, Dispatch, Gpu, Kernels, Shader, Source, tape};
 use crate::op::{GpuView, Meta};
 use crate::ops::dropout;
 use crate::ops::random::{Stream, halves, philox::philox4x32_10};
@@ -273,6 +273,9 @@ impl Launch {
         groups: [u32; 3],
         buffers: &[&Buffer],
     ) -> Result<()> {
+        if self.constants.contains(&("DROPOUT", 1)) {
+            tape::refuse(gpu, "attention", "its dropout would draw the same at every replay")?;
+        }
         let params = bytemuck::bytes_of(&self.params);
         let source = Source::File(shader, constants);
         gpu.dispatch(Dispatch { op: "attention", source, params, buffers, groups })

@@ -51,8 +51,10 @@ fn counted(
     ignore: Option<i32>,
 ) -> Result<(Tensor, Option<Tensor>)> {
     let classes = like.shape()[like.rank() - 1];
-    let known_apart =
-        |ignore: i32| labels.meta().range.is_some_and(|(low, high)| ignore < low || ignore > high);
+    let known_apart = |ignore: i32| {
+        crate::capture::by_range();
+        labels.meta().range.is_some_and(|(low, high)| ignore < low || ignore > high)
+    };
     let Some(ignore) = ignore.filter(|&ignore| !known_apart(ignore)) else {
         return Ok((in_range(op, labels, classes)?, None));
     };

@@ -16,7 +16,7 @@ use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::formula::Formula;
-use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
+use crate::gpu::{Dispatch, Gpu, Shader, Source, shader, tape};
 use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
 use crate::real::Real;
 use crate::shape::Shape;
@@ -104,6 +104,7 @@ impl Op for Random {
     }
 
     fn plan(&self, gpu: &Gpu, _: &[GpuView], outputs: &[GpuView]) -> Result<()> {
+        tape::refuse(gpu, self.name(), "it would draw the same at every replay")?;
         let count = outputs[0].shape().count();
         let params = RandomParams {
             count: count as u32,

@@ -7,7 +7,7 @@ use gradus::nn::{
 use gradus::ops::random::Stream;
 use gradus::ops::{Attention, Conv2dOptions, Pool2d};
 use gradus::optim::{AdamW, Optimizer};
-use gradus::{DType, Device, Result, Tensor};
+use gradus::{Capture, DType, Device, Result, Tensor};
 
 /// One call of a workload: everything it computes that somebody would want.
 pub type Run = Box<dyn FnMut() -> Result<Vec<Tensor>>>;
@@ -232,6 +232,28 @@ fn training_steps() -> Vec<Workload> {
             .add(Linear::new(&params.at("output"), 32 * 49, 10)?);
         training(model, params, normal(device, dtype, 1, [64, 1, 28, 28])?)
     });
+    // A whole step of small launches, recorded each time and replayed: what the host saves.
+    let step = |name: &str, captured: bool| {
+        workload(name, 3 * (784 * 256 + 2560) + 64 * 784, move |device, dtype| {
+            let params = params(device, dtype);
+            let model = Sequential::new()
+                .add(Linear::new(&params.at("hidden"), 784, 256)?)
+                .add(Tensor::relu)
+                .add(Linear::new(&params.at("output"), 256, 10)?);
+            let mut optimizer = AdamW::new(&params, 1e-4)?;
+            let (x, labels) = (normal(device, dtype, 1, [64, 784])?, labels(device, 64)?);
+            let mut capture = Capture::new(device);
+            Ok(Box::new(move || {
+                let mut step = |inputs: &[Tensor]| {
+                    let loss = model.forward(&inputs[0], Mode::Train)?.cross_entropy(&inputs[1])?;
+                    optimizer.step(&loss.backward()?)?;
+                    Ok(vec![loss])
+                };
+                if captured { capture.run(&[&x, &labels], step) } else { step(&[x.clone(), labels.clone()]) }
+            }))
+        })
+    };
+    let steps = [step("capture/mlp_b64_adamw_anew", false), step("capture/mlp_b64_adamw_replayed", true)];
     // Four heads, 256 features, 1024 between: forward, backward and the update.
     let transformer = workload("train/transformer_t256d256", 20 * 256 * 256, |device, dtype| {
         let params = params(device, dtype);
@@ -270,5 +292,5 @@ fn training_steps() -> Vec<Workload> {
             Tensor::from_slice(&device, &back[..1], [1])?.to_dtype(dtype)
         })
     });
-    vec![mlp, cnn, transformer, update, transfer]
+    [mlp, cnn].into_iter().chain(steps).chain([transformer, update, transfer]).collect()
 }

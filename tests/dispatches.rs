@@ -1,0 +1,144 @@
+//! What a training step of each network costs in launches. A change that adds some shows here, and so does one
+//! that saves some: then lower the numbers.
+
+mod common;
+
+use gradus::gpu::{GpuOptions, Kernels};
+use gradus::models::{
+    Forecaster, ForecasterOptions, Gpt, GptOptions, RecurrentKind, RecurrentLanguageModel,
+    RecurrentModelOptions, ResNet, ResNetOptions,
+};
+use gradus::nn::{BatchNorm, Conv2d, Linear, Mode, Module, Params, Sequential};
+use gradus::ops::{Conv2dOptions, Pool2d};
+use gradus::optim::{AdamW, Optimizer, Sgd};
+use gradus::{Device, Result, Tensor};
+
+/// Network; tensors of parameters; launches of the forward pass and the loss, of the backward pass, and of a step
+/// of SGD with momentum or AdamW.
+const TABLE: [(&str, [u64; 5]); 7] = [
+    ("mlp, one hidden layer", [4, 8, 11, 6, 6]),
+    ("convolutions of the chapter", [14, 23, 27, 15, 15]),
+    ("ResNet-20", [59, 116, 122, 60, 60]),
+    ("Gpt, two layers", [29, 42, 143, 36, 36]),
+    ("language model, LSTM of 8 steps", [7, 22, 31, 10, 10]),
+    ("language model, GRU of 8 steps", [7, 22, 33, 10, 10]),
+    ("forecaster, LSTM of 8 steps", [6, 20, 25, 7, 7]),
+];
+
+type Loss = Box<dyn Fn() -> Result<Tensor>>;
+
+fn image(device: &Device, shape: [usize; 4]) -> Result<Tensor> {
+    let count: usize = shape.iter().product();
+    let data: Vec<f32> = (0..count).map(|i| (i * 7 % 13) as f32 / 6.0 - 1.0).collect();
+    Tensor::from_slice(device, &data, shape)
+}
+
+fn integers(device: &Device, shape: &[usize], below: i32) -> Result<Tensor> {
+    let data: Vec<i32> = (0..shape.iter().product::<usize>() as i32).map(|i| i * 5 % below).collect();
+    Tensor::from_slice(device, &data, shape)
+}
+
+fn classifier(model: impl Module + 'static, x: Tensor) -> Result<Loss> {
+    let labels = integers(x.device(), &x.shape()[..1], 10)?;
+    Ok(Box::new(move || model.forward(&x, Mode::Train)?.cross_entropy(&labels)))
+}
+
+fn network(name: &str, params: &Params) -> Result<Loss> {
+    let device = params.device();
+    let at = |name: &str| params.at(name);
+    match name {
+        "mlp, one hidden layer" => classifier(
+            Sequential::new()
+                .then(|x| x.flatten(1))
+                .add(Linear::new(&at("hidden"), 784, 32)?)
+                .add(Tensor::relu)
+                .add(Linear::new(&at("output"), 32, 10)?),
+            image(device, [4, 1, 28, 28])?,
+        ),
+        "convolutions of the chapter" => {
+            let first = Conv2dOptions::default().stride([2, 2]).padding([2, 2]);
+            let same = Conv2dOptions::default().padding([1, 1]);
+            let pool = |x: &Tensor| x.max_pool2d(Pool2d::new([2, 2]));
+            let model = Sequential::new()
+                .add(Conv2d::new(&at("conv1"), 1, 8, [5, 5], first)?)
+                .add(BatchNorm::new(&at("norm1"), 8)?)
+                .add(Tensor::relu)
+                .add(Conv2d::new(&at("conv2"), 8, 16, [3, 3], same)?)
+                .add(BatchNorm::new(&at("norm2"), 16)?)
+                .add(Tensor::relu)
+                .then(pool)
+                .add(Conv2d::new(&at("conv3"), 16, 32, [3, 3], same)?)
+                .add(BatchNorm::new(&at("norm3"), 32)?)
+                .add(Tensor::relu)
+                .then(pool)
+                .then(|x| x.flatten(1))
+                .add(Linear::new(&at("readout"), 288, 10)?);
+            classifier(model, image(device, [4, 1, 28, 28])?)
+        }
+        "ResNet-20" => {
+            classifier(ResNet::new(params, 20, ResNetOptions::default())?, image(device, [2, 3, 32, 32])?)
+        }
+        "Gpt, two layers" => {
+            let model = Gpt::new(params, GptOptions::new(20, 16, 2, 32, 4))?;
+            let (tokens, next) = (integers(device, &[2, 16], 19)?, integers(device, &[2, 16], 17)?);
+            Ok(Box::new(move || model.loss(&tokens, &next, Mode::Train)))
+        }
+        "language model, LSTM of 8 steps" | "language model, GRU of 8 steps" => {
+            let kind = if name.contains("LSTM") { RecurrentKind::Lstm } else { RecurrentKind::Gru };
+            let options = RecurrentModelOptions::new(20, kind, 16, 32);
+            let model = RecurrentLanguageModel::new(params, options)?;
+            let (tokens, next) = (integers(device, &[2, 8], 19)?, integers(device, &[2, 8], 17)?);
+            Ok(Box::new(move || model.loss(&tokens, &next, Mode::Train)))
+        }
+        "forecaster, LSTM of 8 steps" => {
+            let model = Forecaster::new(params, ForecasterOptions::new(RecurrentKind::Lstm, 16))?;
+            let windows = image(device, [1, 4, 8, 1])?.reshape([4, 8, 1])?;
+            Ok(Box::new(move || model.forward(&windows, Mode::Train)?.square()?.mean(&[], false)))
+        }
+        _ => unreachable!("{name} is in the table and is no network"),
+    }
+}
+
+/// The numbers of the table, of a second step: the first makes the optimiser's state.
+fn cost(device: &Device, name: &str) -> Result<[u64; 5]> {
+    let gpu = device.as_gpu().unwrap();
+    let params = Params::new(device, 1);
+    let loss = network(name, &params)?;
+    let mut optimizers: [Box<dyn Optimizer>; 2] =
+        [Box::new(Sgd::new(&params, 0.1)?.momentum(0.9)?), Box::new(AdamW::new(&params, 0.1)?)];
+    let mut counts = [params.trainable().len() as u64, 0, 0, 0, 0];
+    for _ in 0..2 {
+        for (k, optimizer) in optimizers.iter_mut().enumerate() {
+            let mut last = gpu.dispatches();
+            let mut since = || {
+                let now = gpu.dispatches();
+                now - std::mem::replace(&mut last, now)
+            };
+            let loss = loss()?;
+            loss.finish()?;
+            counts[1] = since();
+            let gradients = loss.backward()?;
+            params.trainable().iter().try_for_each(|p| gradients.get(&p.get())?.finish())?;
+            counts[2] = since();
+            optimizer.step(&gradients)?;
+            counts[3 + k] = since();
+        }
+    }
+    Ok(counts)
+}
+
+#[test]
+fn a_step_of_each_network_costs_what_it_did() {
+    // What WebGPU promises, so that every adapter gives the same numbers.
+    let options = GpuOptions { portable: true, kernels: Some(Kernels::Software), ..GpuOptions::default() };
+    let device = Device::select_with(&common::adapter(), options).unwrap();
+    let mut wrong = String::new();
+    for (name, expected) in TABLE {
+        let found = cost(&device, name).unwrap();
+        println!("{name:40} {found:?}");
+        if found != expected {
+            wrong += &format!("\n{name}: {found:?}, not {expected:?}");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
