@@ -32,6 +32,7 @@
 
 pub mod autodiff;
 mod capture;
+mod choice;
 mod cpu;
 pub mod data;
 mod device;

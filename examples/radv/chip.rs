@@ -42,8 +42,8 @@ pub struct Inner {
     pub fma: u32,
     /// Loads and stores of memory and of workgroup memory.
     pub memory: u32,
-    /// All instructions.
-    pub all: u32,
+    /// Instructions of the vector units, these among them.
+    pub vector: u32,
 }
 
 /// Compiles every kernel for the chip that the environment names.
@@ -172,14 +172,17 @@ unsafe fn assembly(
 /// The block with the most multiply-adds. A block begins at a label.
 fn inner(text: &str) -> Inner {
     let (mut best, mut now) = (Inner::default(), Inner::default());
-    for line in text.lines().map(str::trim) {
+    for line in text.lines().map(str::trim).chain(["end:"]) {
         if line.starts_with("BB") || line.ends_with(':') {
+            if now.fma > best.fma {
+                best = now;
+            }
             now = Inner::default();
             continue;
         }
         let instruction = line.split_whitespace().next().unwrap_or("");
         let starts = |names: &[&str]| names.iter().any(|name| instruction.starts_with(name));
-        now.all += 1;
+        now.vector += u32::from(starts(&["v_"]));
         if starts(&["v_pk_fma", "v_dual_fma"]) {
             now.fma += 2;
         } else if starts(&["v_fma", "v_mac", "v_mad_f", "v_madak", "v_madmk"]) {
@@ -196,12 +199,6 @@ fn inner(text: &str) -> Inner {
             "s_load",
         ]) {
             now.memory += 1;
-        }
-        if now.fma > best.fma {
-            best = now;
-        } else if now.fma == best.fma && best.fma > 0 {
-            // The rest of the same block.
-            best = Inner { all: now.all.max(best.all), memory: now.memory.max(best.memory), ..best };
         }
     }
     best

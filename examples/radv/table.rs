@@ -1,6 +1,6 @@
 //! The table of docs/HARDWARE.md, and what no kernel may do.
 
-use crate::chip::Report;
+use crate::chip::{Inner, Report};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -64,7 +64,9 @@ pub fn markdown(findings: &[Finding], chips: &[&str]) -> String {
          given, in the default, checked mode, over f32; each row is the worst of all specialisations that some case \
          launches. *Subgroups* is how many a SIMD can hold at once, which hides the wait for memory. *Multiply-adds per \
          memory instruction* are counted in the basic block that has the most of them, in the specialisation where that \
-         ratio is largest: reading memory and workgroup memory costs an instruction each.\n",
+         ratio is largest: reading memory and workgroup memory costs an instruction each. *Share of peak* is how many \
+         of that block's vector instructions they are: what address arithmetic leaves of the chip's rate, if nothing \
+         ever waits.\n",
     );
     for chip in chips {
         let mut shaders: BTreeMap<&str, Vec<&Finding>> = BTreeMap::new();
@@ -74,18 +76,23 @@ pub fn markdown(findings: &[Finding], chips: &[&str]) -> String {
         let _ = write!(
             text,
             "\n## {chip}\n\n| shader | specialisations | vector registers | spills | workgroup bytes | subgroups | \
-             lanes full | multiply-adds per memory instruction |\n|---|---:|---:|---:|---:|---:|---|---:|\n"
+             lanes full | multiply-adds per memory instruction | share of peak |\n\
+             |---|---:|---:|---:|---:|---:|---|---:|---:|\n"
         );
         for (name, all) in shaders {
             let most = |f: fn(&Finding) -> u64| all.iter().map(|one| f(one)).max().unwrap_or(0);
             let fewest = all.iter().map(|one| one.subgroups()).min().unwrap_or(0);
             let full = if all.iter().all(|one| one.lanes_full()) { "yes" } else { "no" };
-            let ratio = |one: &&Finding| {
-                let inner = one.report.inner;
-                f64::from(inner.fma) / f64::from(inner.memory.max(1))
+            let ratio =
+                |one: &Finding| f64::from(one.report.inner.fma) / f64::from(one.report.inner.memory.max(1));
+            let densest = all.iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b)));
+            let dense = match densest.filter(|one| one.report.inner.fma >= 8) {
+                Some(one) => {
+                    let Inner { fma, vector, .. } = one.report.inner;
+                    format!("{:.1} | {:.0} %", ratio(one), f64::from(100 * fma) / f64::from(vector.max(1)))
+                }
+                None => "– | –".to_owned(),
             };
-            let densest = all.iter().map(ratio).fold(0.0, f64::max);
-            let dense = if densest > 0.0 { format!("{densest:.1}") } else { "–".to_owned() };
             let _ = writeln!(
                 text,
                 "| {name} | {} | {} | {} | {} | {fewest} | {full} | {dense} |",

@@ -11,6 +11,7 @@ mod recorder;
 mod shader;
 pub(crate) mod tape;
 mod transfer;
+mod tuning;
 
 pub use adapter::AdapterSummary;
 pub(crate) use pointwise::{Operand, pointwise};
@@ -19,7 +20,9 @@ pub use recorder::Dispatch;
 pub(crate) use shader::shader;
 pub use shader::{Constants, Shader, Source, parse};
 pub(crate) use transfer::Readback;
+pub use tuning::{Choice, cache_folder};
 
+use crate::choice::{Capabilities, Kind};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use half::Kernel;
@@ -31,6 +34,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use tuning::Tuning;
 
 /// How a GPU device is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +93,7 @@ struct Inner {
     lost: Arc<OnceLock<String>>,
     rewrite: Mutex<Option<Rewrite>>,
     launched: Mutex<Option<Launches>>,
+    tuning: Tuning,
 }
 
 impl Gpu {
@@ -145,10 +150,15 @@ impl Gpu {
         let max_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let software = adapter::is_software(&info);
         let kernels = options.kernels.unwrap_or(if software { Kernels::Software } else { Kernels::Hardware });
+        let summary = adapter::summary(adapter);
+        // What was measured, was measured of kernels as they usually are.
+        let usual = !options.portable && !options.guard && options.kernels.is_none();
+        let tuning = if usual { Tuning::of(&summary) } else { Tuning::default() };
         Ok(Gpu(Arc::new(Inner {
             pool: Pool::new(device.clone(), max_bytes, options.guard),
             recorder: Mutex::new(Recorder::new(&device)),
-            summary: adapter::summary(adapter),
+            summary,
+            tuning,
             pipelines: Mutex::default(),
             formulas: Mutex::default(),
             tables: Mutex::default(),
@@ -185,6 +195,21 @@ impl Gpu {
         let [least, most] = self.0.summary.subgroup;
         let offered = self.0.device.features().contains(wgpu::Features::SUBGROUP);
         (offered && least == most).then_some(least)
+    }
+
+    /// What kernels are chosen by.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        let kind = match (self.kernels(), self.0.summary.kind.as_str()) {
+            (Kernels::Software, _) => Kind::Software,
+            (Kernels::Hardware, "integrated") => Kind::Integrated,
+            (Kernels::Hardware, _) => Kind::Discrete,
+        };
+        Capabilities {
+            kind,
+            subgroup: self.subgroup(),
+            bytes: self.workgroup_bytes(),
+            invocations: self.0.limits.max_compute_invocations_per_workgroup,
+        }
     }
 
     /// The workgroup memory a kernel may use, in bytes.

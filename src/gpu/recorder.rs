@@ -7,6 +7,7 @@ use super::half::Kernel;
 use super::pool::Buffer;
 use super::shader::{Pipeline, Source};
 use super::{Gpu, Inner, tape};
+use crate::choice;
 use crate::error::{Error, Result};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
@@ -195,14 +196,7 @@ impl Gpu {
         let most = self.0.limits.max_compute_workgroups_per_dimension as usize;
         // Verification folds early, so that small cases try it.
         let limit = if self.0.options.guard { FOLD_IN_VERIFICATION } else { most };
-        let groups = count.div_ceil(size);
-        if groups <= limit {
-            [groups as u32, 1, 1]
-        } else {
-            // Even rows waste fewer groups in the last one.
-            let rows = groups.div_ceil(limit);
-            [groups.div_ceil(rows) as u32, rows as u32, 1]
-        }
+        choice::fold(count.div_ceil(size), limit)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Matrix products, batched, of any strides, with an optional bias.
 
 use crate::autodiff::At;
+use crate::choice::{self, Product};
 use crate::cpu::Array;
 use crate::cpu::gemm::{self, Matrix};
 use crate::error::{Error, Result};
-use crate::gpu::{Dispatch, Gpu, Kernels, Shader, Source, shader};
+use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
+use crate::ops::reduce;
 use crate::real::Real;
 use crate::shape::{Layout, MAX_RANK, Shape, coalesce};
 use crate::tensor::Tensor;
@@ -150,8 +152,18 @@ impl Op for Matmul {
         let mut outer = [matrices(a), matrices(b)];
         coalesce(&mut outer);
         let stride = |x: &Layout, back: usize| x.strides[x.shape.rank() - back] as u32;
-        let (kernel, work) = choose(gpu.kernels(), gpu.subgroup(), batch.count(), m, n);
+        let batches = batch.count();
+        let candidates = choice::product(&gpu.capabilities(), batches, [m, k, n]);
+        let kernel = gpu.choose("matmul", &[batches, m, k, n], candidates);
+        let work = kernel.work(batches, m, n);
         let bias = inputs.get(2).map(|bias| bias_view(gpu, bias)).transpose()?;
+        // Of a sum in pieces, the terms of one, whole steps of the kernel.
+        let (pieces, terms) = match kernel {
+            Product::Tiled { pieces, step, .. } => {
+                (pieces as usize, k.div_ceil(pieces as usize).next_multiple_of(step as usize))
+            }
+            _ => (1, k),
+        };
         let mut params = MatmulParams {
             m: m as u32,
             n: n as u32,
@@ -163,6 +175,8 @@ impl Op for Matmul {
             rhs_offset: b.offset as u32,
             rhs_k: stride(b, 2),
             rhs_n: stride(b, 1),
+            terms: terms as u32,
+            batches: batches as u32,
             batch_dims: [1; MAX_RANK],
             ..Default::default()
         };
@@ -172,22 +186,36 @@ impl Op for Matmul {
             params.rhs_batch[axis] = outer[1].strides[axis] as u32;
         }
         let has_bias = ("BIAS", u32::from(bias.is_some()));
-        let (shader, constants) = match &kernel {
-            Kernel::Naive => (&NAIVE, vec![has_bias]),
-            Kernel::Register { wx, wy } => (&REGISTER, vec![has_bias, ("WX", *wx), ("WY", *wy)]),
-            Kernel::Subgroup { lanes, wx, wy } => {
-                (&SUBGROUP, vec![has_bias, ("LANES", *lanes), ("WX", *wx), ("WY", *wy)])
+        let mut constants = vec![has_bias];
+        let shader = match kernel {
+            Product::Naive => &NAIVE,
+            Product::Register { .. } => &REGISTER,
+            Product::Subgroup { .. } => &SUBGROUP,
+            Product::Tiled { wy, step, .. } => {
+                let whole = m % (8 * wy as usize) == 0 && n % 64 == 0 && k % step as usize == 0;
+                constants.push(("FULL", whole.into()));
+                &TILED
             }
-            Kernel::Tiled => (&TILED, vec![has_bias]),
+        };
+        let constants = choice::with(&kernel, &constants);
+        let count = outputs[0].shape().count();
+        let y = match pieces {
+            1 => outputs[0].buffer.clone(),
+            _ => gpu.buffer("matmul", 4 * (pieces * count) as u64)?,
         };
         let bias = bias.as_ref().unwrap_or(&inputs[1].buffer);
         gpu.dispatch(Dispatch {
             op: "matmul",
             source: Source::File(shader, &constants),
             params: bytemuck::bytes_of(&params),
-            buffers: &[&inputs[0].buffer, &inputs[1].buffer, bias, &outputs[0].buffer],
-            groups: gpu.fold(work, if matches!(kernel, Kernel::Naive) { 64 } else { 1 }),
-        })
+            buffers: &[&inputs[0].buffer, &inputs[1].buffer, bias, &y],
+            groups: gpu.fold(work, if kernel == Product::Naive { 64 } else { 1 }),
+        })?;
+        if pieces == 1 {
+            return Ok(());
+        }
+        let parts = Layout::contiguous(Shape::known(&[pieces, count]));
+        reduce::sum_axis(gpu, &y, &parts, 0, &outputs[0].buffer)
     }
 
     fn flops(&self, inputs: &[Meta], outputs: &[Meta]) -> u64 {
@@ -259,43 +287,11 @@ struct MatmulParams {
     rhs_offset: u32,
     rhs_k: u32,
     rhs_n: u32,
-    pad: [u32; 2],
+    terms: u32,
+    batches: u32,
     batch_dims: [u32; MAX_RANK],
     lhs_batch: [u32; MAX_RANK],
     rhs_batch: [u32; MAX_RANK],
-}
-
-enum Kernel {
-    Naive,
-    Register { wx: u32, wy: u32 },
-    Subgroup { lanes: u32, wx: u32, wy: u32 },
-    Tiled,
-}
-
-/// The kernel for a product on a kind of adapter, and how many workgroups it takes (outputs, if naive).
-fn choose(kernels: Kernels, subgroup: Option<u32>, batch: usize, m: usize, n: usize) -> (Kernel, usize) {
-    if m < 4 || n < 4 {
-        return (Kernel::Naive, batch * m * n);
-    }
-    match kernels {
-        Kernels::Hardware => (Kernel::Tiled, batch * m.div_ceil(64) * n.div_ceil(64)),
-        // Below eight lanes a column of lhs costs more loads than passing it round saves.
-        Kernels::Software if m >= 16 && matches!(subgroup, Some(8 | 16)) => {
-            let lanes = subgroup.unwrap_or(8) as usize;
-            let (subgroups, width) = (64 / lanes, 8 * lanes);
-            let wx = if n > width { 2 } else { 1 };
-            let wy = subgroups / wx;
-            let groups = batch * m.div_ceil(16 * wy) * n.div_ceil(width * wx);
-            (Kernel::Subgroup { lanes: lanes as u32, wx: wx as u32, wy: wy as u32 }, groups)
-        }
-        Kernels::Software => {
-            // Narrow tiles where the matrix is narrow: an invocation beyond the edge works for nothing.
-            let wx = if n > 32 { 8 } else { n.div_ceil(8).next_power_of_two() };
-            let wy = if m > 32 { 8 } else { m.div_ceil(8).next_power_of_two() };
-            let groups = batch * m.div_ceil(8 * wy) * n.div_ceil(8 * wx);
-            (Kernel::Register { wx: wx as u32, wy: wy as u32 }, groups)
-        }
-    }
 }
 
 /// The most terms of a sum that a kernel adds in one loop: llvmpipe leaves a loop, without a word, after 65 535

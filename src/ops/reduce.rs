@@ -1,6 +1,7 @@
 //! Sums, means and maxima over any axes, and where the maximum is.
 
 use crate::autodiff::At;
+use crate::choice::{self, Lanes};
 use crate::cpu::Array;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -180,14 +181,7 @@ fn launch(
 ) -> Result<()> {
     let (rows, terms) = (kept.shape.count() * chunks, reduced.shape.count());
     let chunk = terms.div_ceil(chunks);
-    // One lane a row keeps all lanes busy where rows are many; a whole group shares a row where not.
-    let lanes: u32 = if chunk < 32 || rows >= 4096 {
-        1
-    } else if rows >= 512 {
-        8
-    } else {
-        64
-    };
+    let Lanes(lanes) = gpu.choose("reduce", &[rows, chunk], choice::reduction(rows, chunk));
     let ((kept_dims, kept_strides), (dims, strides)) = (words(kept), words(reduced));
     let params = ReduceParams {
         rows: rows as u32,

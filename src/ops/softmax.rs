@@ -1,9 +1,10 @@
 //! Softmax and its logarithm, along any axis.
 
 use crate::autodiff::At;
+use crate::choice::{self, Lanes};
 use crate::cpu::Array;
 use crate::error::{Error, Result};
-use crate::gpu::{Dispatch, Gpu, Kernels, Shader, Source, shader};
+use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
 use crate::real::Real;
 use crate::shape::Shape;
@@ -61,7 +62,8 @@ impl Op for Softmax {
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (outer, terms, inner) = self.extents(inputs[0].shape());
         let rows = outer * inner;
-        let lanes = lanes(gpu.kernels(), rows, terms, inner);
+        let candidates = choice::softmax(&gpu.capabilities(), rows, terms, inner);
+        let Lanes(lanes) = gpu.choose(self.name(), &[rows, terms, inner], candidates);
         gpu.dispatch(Dispatch {
             op: self.name(),
             source: Source::File(&SOFTMAX, &[("LANES", lanes), ("LOG", self.log.into())]),
@@ -97,33 +99,6 @@ impl Op for Softmax {
             Tensor::map([dx, &y, &self.sum(&y.mul(dx)?)?], |[dx, y, total]| y * (dx - total))?
         };
         Ok(vec![Some(dy)])
-    }
-}
-
-/// How many lanes share a row.
-fn lanes(kernels: Kernels, rows: usize, terms: usize, inner: usize) -> u32 {
-    match kernels {
-        // Along the last axis, the lanes of one row read neighbours in one access; lanes of different rows
-        // do not.
-        Kernels::Hardware if inner == 1 => {
-            if terms < 8 {
-                1
-            } else if terms < 128 {
-                8
-            } else {
-                64
-            }
-        }
-        // Elsewhere one lane a row keeps all lanes busy where rows are many, and reads neighbours too.
-        _ => {
-            if terms < 32 || rows >= 4096 {
-                1
-            } else if rows >= 512 {
-                8
-            } else {
-                64
-            }
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod bench;
 mod info;
 mod lab;
+mod tune;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ enum Command {
     Lab(lab::Args),
     /// Time workloads, as a share of what this device can do at most.
     Bench(bench::Args),
+    /// Measure the variants of kernels for your shapes, and keep the fastest in your cache folder.
+    Tune(tune::Args),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&cli, args),
         Command::Lab(args) => lab::run(&cli, args),
         Command::Bench(args) => bench::run(&cli, args),
+        Command::Tune(args) => tune::run(&cli, args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

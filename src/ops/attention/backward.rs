@@ -3,6 +3,7 @@
 use super::compose::compose;
 use super::pattern::{Extents, Launch, Pattern, broadcast_strides};
 use crate::autodiff::{self, At};
+use crate::choice;
 use crate::cpu::Array;
 use crate::error::Result;
 use crate::gpu::{Gpu, Shader, shader};
@@ -12,6 +13,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 static GRADIENT: Shader = shader!("attention/gradient.wgsl");
+static TILED_GRADIENT: Shader = shader!("attention/tiled_gradient.wgsl");
 static BIAS_GRADIENT: Shader = shader!("attention/bias_gradient.wgsl");
 
 /// q, k, v, dy, possibly the bias, and what the forward pass saved → dq, dk, dv and possibly dbias.
@@ -148,11 +150,25 @@ impl Op for Gradient {
         let (bias, saved) = (operands.get(4).map_or(q, |bias| &*bias.buffer), &*saved[0].buffer);
         let extents = launch.extents;
         let (entries, groups) = (extents.batch * extents.heads, inputs[1].shape()[..2].iter().product());
-        let unused = gpu.buffer(self.name(), 4)?;
-        let buffers = [q, k, dy, v, bias, saved, &outputs[0].buffer, &unused];
-        launch.tiles(gpu, &GRADIENT, &[("KEYS", 0)], entries, extents.queries, &buffers)?;
-        let buffers = [k, q, v, dy, bias, saved, &outputs[1].buffer, &outputs[2].buffer];
-        launch.tiles(gpu, &GRADIENT, &[("KEYS", 1)], groups, extents.keys, &buffers)?;
+        let queries = [q, k, dy, v, bias, saved];
+        let keys = [k, q, v, dy, bias, saved];
+        if choice::attention(&gpu.capabilities()) == choice::Attention::Tiled {
+            let each = [
+                (queries, entries, extents.queries, extents.depth, [("KEYS", 0), ("VALUES", 0)]),
+                (keys, groups, extents.keys, extents.depth, [("KEYS", 1), ("VALUES", 0)]),
+                (keys, groups, extents.keys, extents.width, [("KEYS", 1), ("VALUES", 1)]),
+            ];
+            for ((operands, entries, count, columns, constants), output) in each.into_iter().zip(outputs) {
+                let buffers = [&operands[..], &[&*output.buffer]].concat();
+                launch.tiled(gpu, &TILED_GRADIENT, &constants, [entries, count, columns], &buffers)?;
+            }
+        } else {
+            let unused = gpu.buffer(self.name(), 4)?;
+            let buffers = [&queries[..], &[&*outputs[0].buffer, &*unused]].concat();
+            launch.tiles(gpu, &GRADIENT, &[("KEYS", 0)], entries, extents.queries, &buffers)?;
+            let buffers = [&keys[..], &[&*outputs[1].buffer, &*outputs[2].buffer]].concat();
+            launch.tiles(gpu, &GRADIENT, &[("KEYS", 1)], groups, extents.keys, &buffers)?;
+        }
         match outputs.get(3) {
             Some(dbias) => {
                 let buffers = [q, k, v, dy, bias, saved, &dbias.buffer];

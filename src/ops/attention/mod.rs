@@ -25,6 +25,7 @@ pub(super) use self::cases::rooms;
 use self::compose::compose;
 use self::pattern::{CLOSED, Extents, Launch, Pattern};
 use crate::autodiff::{self, At};
+use crate::choice;
 use crate::cpu::Array;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -39,6 +40,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 static FORWARD: Shader = shader!("attention/forward.wgsl");
+static TILED_FORWARD: Shader = shader!("attention/tiled_forward.wgsl");
 
 /// How [`Tensor::attention`] weighs the keys of a query. The default: every key, by the softmax of its product
 /// with the query over √D.
@@ -132,6 +134,10 @@ impl Op for Flash {
         let bias = inputs.get(3).map_or(q, |bias| &*bias.buffer);
         let buffers = [q, k, v, bias, &outputs[0].buffer, &outputs[1].buffer];
         let extents = launch.extents;
+        if choice::attention(&gpu.capabilities()) == choice::Attention::Tiled {
+            let sizes = [extents.batch * extents.heads, extents.queries, extents.width];
+            return launch.tiled(gpu, &TILED_FORWARD, &[], sizes, &buffers);
+        }
         launch.tiles(gpu, &FORWARD, &[], extents.batch * extents.heads, extents.queries, &buffers)
     }
 

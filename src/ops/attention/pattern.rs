@@ -2,7 +2,7 @@
 
 use crate::cpu::Array;
 use crate::error::{Error, Result};
-use crate::gpu::{Buffer, Dispatch, Gpu, Kernels, Shader, Source, tape};
+use crate::gpu::{Buffer, Dispatch, Gpu, Shader, Source, tape};
 use crate::op::{GpuView, Meta};
 use crate::ops::dropout;
 use crate::ops::random::{Stream, halves, philox::philox4x32_10};
@@ -246,12 +246,23 @@ impl Launch {
         buffers: &[&Buffer],
     ) -> Result<()> {
         // Lanes of a workgroup go through the same keys, with those of all in between where fewer are open.
-        let lanes: usize = match gpu.kernels() {
-            Kernels::Software => 8,
-            Kernels::Hardware => 32,
-        };
+        let lanes = 8;
         let constants = [&self.constants[..], more, &[("LANES", lanes as u32)]].concat();
         self.dispatch(gpu, shader, &constants, gpu.fold(entries * count.div_ceil(4 * lanes), 1), buffers)
+    }
+
+    /// A kernel for hardware adapters, whose workgroups are tiles of 32 of `count` queries or keys of each of
+    /// `entries`, and of 64 of `columns` features.
+    pub fn tiled(
+        &self,
+        gpu: &Gpu,
+        shader: &'static Shader,
+        more: &[(&'static str, u32)],
+        [entries, count, columns]: [usize; 3],
+        buffers: &[&Buffer],
+    ) -> Result<()> {
+        let groups = gpu.fold(entries * count.div_ceil(32) * columns.div_ceil(64), 1);
+        self.dispatch(gpu, shader, &[&self.constants[..], more].concat(), groups, buffers)
     }
 
     /// A kernel with one invocation an element.

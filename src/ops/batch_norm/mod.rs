@@ -15,10 +15,11 @@ use self::backward::Backward;
 pub(super) use self::cases::rooms;
 use super::norm::Standard;
 use crate::autodiff::At;
+use crate::choice;
 use crate::cpu::Array;
 use crate::error::{Error, Result};
 use crate::formula::Formula;
-use crate::gpu::{Buffer, Dispatch, Gpu, Kernels, Shader, Source, shader};
+use crate::gpu::{Buffer, Dispatch, Gpu, Shader, Source, shader};
 use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
 use crate::real::Real;
 use crate::shape::Shape;
@@ -258,10 +259,7 @@ impl Split {
         let extents = Extents::of(shape);
         let terms = extents.terms();
         // Few channels of many terms would leave most of the device idle.
-        let wanted = match gpu.kernels() {
-            Kernels::Software => 16,
-            Kernels::Hardware => 1024,
-        };
+        let wanted = choice::streams(&gpu.capabilities());
         // At most one for each of the 256 lanes that chunks have, for one group adds up what they leave.
         let chunks = (wanted / extents.channels).clamp(1, terms.div_ceil(Self::LONG).min(256));
         let chunk = terms.div_ceil(chunks);

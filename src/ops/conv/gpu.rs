@@ -1,6 +1,7 @@
 //! The launches of the convolution kernels.
 
-use super::{Extents, depthwise};
+use super::{Extents, depthwise, tiled};
+use crate::choice::{self, Convolution};
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::op::GpuView;
@@ -18,6 +19,13 @@ fn side(extent: usize, most: usize) -> usize {
     extent.div_ceil(8).next_power_of_two().clamp(1, most)
 }
 
+/// The kernel for a way through a convolution, which makes so many channels of each group.
+fn kernel(gpu: &Gpu, e: &Extents, way: &'static str, channels: usize) -> Convolution {
+    let [[kh, kw], [h, w]] = [e.kernel, e.y];
+    let sizes = [e.batch, e.options.groups, e.cin, e.cout, kh, kw, h, w];
+    gpu.choose(way, &sizes, choice::convolution(&gpu.capabilities(), channels))
+}
+
 /// The forward product of w and x, or with `transposed` of w and dy.
 pub(super) fn product(
     gpu: &Gpu,
@@ -28,6 +36,10 @@ pub(super) fn product(
 ) -> Result<()> {
     if depthwise::suits(e) {
         return depthwise::product(gpu, e, transposed, (w, x, bias), y);
+    }
+    let way = if transposed { "conv2d_dx" } else { "conv2d" };
+    if let Convolution::Tiled { rows } = kernel(gpu, e, way, if transposed { e.cin } else { e.cout }) {
+        return tiled::product(gpu, e, transposed, (w, x, bias), y, rows);
     }
     let groups = e.options.groups;
     let taps = e.kernel[0] * e.kernel[1];
@@ -82,6 +94,9 @@ pub(super) fn product(
 pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView, dw: &GpuView) -> Result<()> {
     if depthwise::suits(e) {
         return depthwise::weight_gradient(gpu, e, dy, x, dw);
+    }
+    if let Convolution::Tiled { rows } = kernel(gpu, e, "conv2d_dw", e.cout) {
+        return tiled::weight_gradient(gpu, e, (dy, x), dw, rows);
     }
     let groups = e.options.groups;
     let columns = e.cin * e.kernel[0] * e.kernel[1];

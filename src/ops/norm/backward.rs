@@ -6,9 +6,10 @@
 
 use super::{Extents, ROW, Share, Standard, origin};
 use crate::autodiff::{self, At};
+use crate::choice;
 use crate::cpu::Array;
 use crate::error::Result;
-use crate::gpu::{Dispatch, Gpu, Kernels, Shader, Source, shader};
+use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::op::{Data, GpuView, Inputs, Meta, Op};
 use crate::ops::reduce::sum_axis;
 use crate::real::Real;
@@ -138,10 +139,7 @@ fn chunks(gpu: &Gpu, extents: &Extents) -> (usize, usize) {
     // Where a channel's terms are neighbours, lanes share them; else lanes take neighbouring channels.
     let lanes = if extents.inner >= 32 { 64 } else { 1 };
     // Few channels of many terms would leave most of the device idle: cut them.
-    let groups = match gpu.kernels() {
-        Kernels::Software => 16,
-        Kernels::Hardware => 1024,
-    };
+    let groups = choice::streams(&gpu.capabilities());
     let wanted = (groups * 64 / lanes / extents.channels()).clamp(1, terms.div_ceil(16 * lanes).max(1));
     (lanes, terms.div_ceil(wanted).max(1))
 }

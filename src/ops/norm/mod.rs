@@ -18,9 +18,10 @@ pub(super) use self::standard::Standard;
 use self::backward::{Backward, Parameters};
 use super::batch_norm::check_eps;
 use crate::autodiff::At;
+use crate::choice;
 use crate::cpu::Array;
 use crate::error::{Error, Result};
-use crate::gpu::{Dispatch, Gpu, Kernels, Shader, Source, shader};
+use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
 use crate::real::Real;
 use crate::shape::Shape;
@@ -195,18 +196,9 @@ struct RowParams {
 impl Share {
     fn of(gpu: &Gpu, extents: Extents, centred: bool) -> Self {
         let (rows, terms) = (extents.rows(), extents.terms());
-        let (root, lanes) = match gpu.kernels() {
-            // Lanes of one row read neighbours in one access.
-            Kernels::Hardware if terms < 8 => (8, 1),
-            Kernels::Hardware if terms < 128 => (8, 8),
-            Kernels::Hardware if terms < 1024 => (8, 64),
-            Kernels::Hardware => (16, 256),
-            // Barriers cost more than anything: the fewest lanes that keep all threads busy.
-            Kernels::Software if terms < 32 || rows >= 4096 => (8, 1),
-            Kernels::Software if rows >= 512 => (8, 8),
-            Kernels::Software => (8, 64),
-        };
-        Share { extents, centred, root, lanes }
+        let candidates = choice::norm(&gpu.capabilities(), rows, terms);
+        let choice::Share { root, lanes } = gpu.choose("norm", &[rows, terms], candidates);
+        Share { extents, centred, root: root as usize, lanes: lanes as usize }
     }
 
     fn constants(&self) -> [(&'static str, u32); 4] {

@@ -121,7 +121,7 @@ impl Op for Backward {
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let cell = self.0.cell;
         let e = Extents::of(inputs[0].shape(), cell);
-        let tile = Tile::of(gpu, &e, 4);
+        let tile = Tile::of(gpu, &e, cell, 4);
         let [w, ds, states, saved] = [1, 4, 5, 6].map(|index| &inputs[index].buffer);
         let lengths = &inputs.get(7).unwrap_or(&inputs[1]).buffer;
         let mut times = self.0.times(e.steps).into_iter().rev();

@@ -4,11 +4,12 @@ use super::backward::Backward;
 use super::cell::Cell;
 use super::compose::unroll;
 use crate::autodiff::{At, composed_jvp};
+use crate::choice;
 use crate::cpu::Array;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::formula::Formula;
-use crate::gpu::{Dispatch, Gpu, Kernels, Shader, Source, pointwise, shader};
+use crate::gpu::{Dispatch, Gpu, Shader, Source, pointwise, shader};
 use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
 use crate::real::Real;
 use crate::shape::{Layout, Shape};
@@ -176,7 +177,7 @@ impl Op for Forward {
         pointwise(gpu, &Formula::input(0), &[initial], (&states.buffer, first, DType::F32))?;
 
         let gated = cell.gates() > 1;
-        let tile = Tile::of(gpu, &e, if gated { 1 } else { 4 });
+        let tile = Tile::of(gpu, &e, cell, if gated { 1 } else { 4 });
         let lengths = inputs.get(4).unwrap_or(&inputs[2]);
         for time in self.0.times(e.steps) {
             let (before, after) = self.0.slots(time);
@@ -286,16 +287,10 @@ pub(super) struct Tile {
 
 impl Tile {
     /// For invocations that compute `units` hidden units each.
-    pub fn of(gpu: &Gpu, e: &Extents, units: usize) -> Self {
-        // Many rows read each weight once for all of them; few make more invocations.
-        let (rows, lanes) = match gpu.kernels() {
-            Kernels::Software if e.batch > 4 => (8, 32),
-            Kernels::Software if e.batch > 1 => (4, 32),
-            Kernels::Software => (1, 32),
-            Kernels::Hardware if e.batch >= 64 => (4, 64),
-            Kernels::Hardware => (1, 64),
-        };
-        let lanes = if units > 1 { lanes / 2 } else { lanes };
+    pub fn of(gpu: &Gpu, e: &Extents, cell: Cell, units: usize) -> Self {
+        let candidates = choice::recurrent(&gpu.capabilities(), e.batch, units);
+        let choice::Step { rows, lanes } = gpu.choose(cell.name(), &[e.batch, e.hidden, units], candidates);
+        let (rows, lanes) = (rows as usize, lanes as usize);
         Tile { rows, lanes, tiles: e.batch.div_ceil(rows) * e.hidden.div_ceil(lanes * units) }
     }
 }

@@ -2,7 +2,7 @@
 
 mod record;
 mod roofline;
-mod workloads;
+pub mod workloads;
 
 use crate::Cli;
 use gradus::gpu::GpuOptions;
@@ -156,7 +156,7 @@ fn measure(device: &Device, workload: &Workload, roofline: &Roofline, args: &Arg
 
 /// Seconds of one call by the wall, the device drained while its results are alive, and of the device's own work,
 /// where it offers timestamps.
-fn timed(device: &Device, run: &mut Run) -> Result<(f64, Option<f64>)> {
+pub fn timed(device: &Device, run: &mut Run) -> Result<(f64, Option<f64>)> {
     if let Some(gpu) = device.as_gpu() {
         gpu.start_clock();
     }

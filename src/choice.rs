@@ -1,0 +1,360 @@
+//! Which variant of a kernel suits which device and which shapes: pure functions of both, the only place that asks
+//! what kind of device it is.
+//!
+//! A function here gives the variant that the table recommends, so that the first answer is immediate, and the
+//! others that could be launched, which `gradus tune` measures. To add a variant, give its type another value, name
+//! it in `Display`, say in [`Variant::constants`] how its shader is specialised, and offer it; the property test
+//! beside this file then launches no device, but reads from the shader's text what the variant needs.
+
+#[cfg(test)]
+mod tests;
+
+use crate::gpu::Constants;
+use std::fmt::{self, Display};
+
+/// What stands behind the adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A program on the CPU: many registers, no benefit from workgroup memory, dear barriers.
+    Software,
+    /// A GPU that shares the CPU's memory: a few units.
+    Integrated,
+    /// A GPU with a memory of its own, or one of which nothing is known.
+    Discrete,
+}
+
+/// What is known of a device before anything runs on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    pub kind: Kind,
+    /// Lanes of a subgroup, if kernels may use subgroups and all have one size.
+    pub subgroup: Option<u32>,
+    /// Workgroup memory.
+    pub bytes: u32,
+    /// Invocations of a workgroup, at most.
+    pub invocations: u32,
+}
+
+impl Capabilities {
+    /// By the kind of device.
+    fn of<T>(&self, software: T, integrated: T, discrete: T) -> T {
+        match self.kind {
+            Kind::Software => software,
+            Kind::Integrated => integrated,
+            Kind::Discrete => discrete,
+        }
+    }
+}
+
+/// One of the variants of a kernel. Its name is what is kept of a measured choice.
+pub(crate) trait Variant: Copy + Display {
+    /// The values of the shader's constants that make it this variant.
+    fn constants(&self) -> Vec<(&'static str, u32)>;
+}
+
+/// The variants that a device can launch.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidates<V> {
+    /// What the table recommends.
+    pub best: V,
+    pub others: Vec<V>,
+}
+
+impl<V> Candidates<V> {
+    fn only(best: V) -> Self {
+        Candidates { best, others: Vec::new() }
+    }
+
+    /// The one recommended, and those of all that are different from it.
+    fn of(best: V, all: impl IntoIterator<Item = V>) -> Self
+    where
+        V: PartialEq,
+    {
+        let mut others = Vec::new();
+        for one in all {
+            if one != best && !others.contains(&one) {
+                others.push(one);
+            }
+        }
+        Candidates { best, others }
+    }
+}
+
+/// Workgroups that keep a device busy with work that goes through memory once. Fewer, and work is cut into pieces.
+pub(crate) fn streams(c: &Capabilities) -> usize {
+    c.of(16, 256, 1024)
+}
+
+/// Into how many pieces to cut the sums of a product, each of so many terms, if each takes so many workgroups: a
+/// piece repays what adding it costs if it is long enough.
+pub(crate) fn pieces(c: &Capabilities, groups: usize, terms: usize) -> usize {
+    (c.of(1, 32, 128) / groups.max(1)).clamp(1, terms.div_ceil(128).max(1))
+}
+
+/// A kernel for a matrix product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Product {
+    /// An invocation an output.
+    Naive,
+    /// 8 × 8 outputs an invocation, wx × wy invocations.
+    Register { wx: u32, wy: u32 },
+    /// 16 × 8 outputs an invocation, wx × wy subgroups.
+    Subgroup { lanes: u32, wx: u32, wy: u32 },
+    /// 8 × 4 outputs an invocation, 16 × wy invocations, `step` terms at a time in workgroup memory, the sum cut
+    /// into `pieces`.
+    Tiled { wy: u32, step: u32, pieces: u32 },
+}
+
+impl Display for Product {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Product::Naive => f.write_str("naive"),
+            Product::Register { wx, wy } => write!(f, "register {wx}x{wy}"),
+            Product::Subgroup { lanes, wx, wy } => write!(f, "subgroup {lanes} {wx}x{wy}"),
+            Product::Tiled { wy, pieces, .. } => write!(f, "tiled {wy} in {pieces}"),
+        }
+    }
+}
+
+impl Variant for Product {
+    fn constants(&self) -> Vec<(&'static str, u32)> {
+        match *self {
+            Product::Naive => vec![],
+            Product::Register { wx, wy } => vec![("WX", wx), ("WY", wy)],
+            Product::Subgroup { lanes, wx, wy } => vec![("LANES", lanes), ("WX", wx), ("WY", wy)],
+            Product::Tiled { wy, step, .. } => vec![("WY", wy), ("STEP", step)],
+        }
+    }
+}
+
+impl Product {
+    /// Workgroups for `batch` products of m × n outputs, or the outputs, if one invocation computes each.
+    pub fn work(&self, batch: usize, m: usize, n: usize) -> usize {
+        let tiles =
+            |rows: u32, columns: u32| batch * m.div_ceil(rows as usize) * n.div_ceil(columns as usize);
+        match *self {
+            Product::Naive => batch * m * n,
+            Product::Register { wx, wy } => tiles(8 * wy, 8 * wx),
+            Product::Subgroup { lanes, wx, wy } => tiles(16 * wy, 8 * lanes * wx),
+            Product::Tiled { wy, pieces, .. } => tiles(8 * wy, 64) * pieces as usize,
+        }
+    }
+}
+
+/// For `batch` products of m × k and k × n.
+pub(crate) fn product(c: &Capabilities, batch: usize, [m, k, n]: [usize; 3]) -> Candidates<Product> {
+    if m < 4 || n < 4 {
+        return Candidates::only(Product::Naive);
+    }
+    if c.kind == Kind::Software {
+        // Narrow tiles where the matrix is narrow: an invocation beyond the edge works for nothing.
+        let side =
+            |extent: usize| if extent > 32 { 8 } else { extent.div_ceil(8).next_power_of_two() as u32 };
+        let register = Product::Register { wx: side(n), wy: side(m) };
+        return match c.subgroup {
+            // Below eight lanes a column of lhs costs more loads than passing it round saves.
+            Some(lanes @ (8 | 16)) if m >= 16 => {
+                let wx = if n > 8 * lanes as usize { 2 } else { 1 };
+                Candidates::of(Product::Subgroup { lanes, wx, wy: 64 / lanes / wx }, [register])
+            }
+            _ => Candidates::only(register),
+        };
+    }
+    let tiled = |wy: u32, whole: bool| {
+        let step = if wy < 8 { 8 } else { 16 };
+        let one = Product::Tiled { wy, step, pieces: 1 };
+        let pieces = if whole { 1 } else { pieces(c, one.work(batch, m, n), k) as u32 };
+        Product::Tiled { wy, step, pieces }
+    };
+    // A large tile reads each operand less often; a small one leaves fewer rows unused, and makes more groups.
+    let large = m > 32 && tiled(8, true).work(batch, m, n) >= c.of(1, 32, 128);
+    let all = [tiled(8, false), tiled(4, false), tiled(8, true), tiled(4, true)];
+    Candidates::of(tiled(if large { 8 } else { 4 }, false), all)
+}
+
+/// A kernel for a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Convolution {
+    /// 8 × 8 outputs an invocation, from registers alone.
+    Register,
+    /// `rows` × 4 outputs an invocation, 16 × 4 invocations, operands in workgroup memory.
+    Tiled { rows: u32 },
+}
+
+impl Display for Convolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Convolution::Register => f.write_str("register"),
+            Convolution::Tiled { rows } => write!(f, "tiled {rows}"),
+        }
+    }
+}
+
+impl Variant for Convolution {
+    fn constants(&self) -> Vec<(&'static str, u32)> {
+        match *self {
+            Convolution::Register => vec![],
+            Convolution::Tiled { rows } => vec![("ROWS", rows)],
+        }
+    }
+}
+
+/// For so many output channels of a group.
+pub(crate) fn convolution(c: &Capabilities, channels: usize) -> Candidates<Convolution> {
+    if c.kind == Kind::Software {
+        return Candidates::only(Convolution::Register);
+    }
+    let best = Convolution::Tiled { rows: if channels > 16 { 8 } else { 4 } };
+    Candidates::of(best, [8, 4].map(|rows| Convolution::Tiled { rows }))
+}
+
+/// How many invocations share a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lanes(pub u32);
+
+impl Display for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} lanes", self.0)
+    }
+}
+
+impl Variant for Lanes {
+    fn constants(&self) -> Vec<(&'static str, u32)> {
+        vec![("LANES", self.0)]
+    }
+}
+
+/// For a softmax of rows whose terms are `inner` apart.
+pub(crate) fn softmax(c: &Capabilities, rows: usize, terms: usize, inner: usize) -> Candidates<Lanes> {
+    let best = if c.kind != Kind::Software && inner == 1 {
+        // The lanes of one row read neighbours in one access; lanes of different rows do not.
+        match terms {
+            0..8 => 1,
+            8..128 => 8,
+            _ => 64,
+        }
+    } else {
+        sharing(rows, terms)
+    };
+    Candidates::of(Lanes(best), [1, 8, 64].map(Lanes))
+}
+
+/// For sums and maxima of rows.
+pub(crate) fn reduction(rows: usize, terms: usize) -> Candidates<Lanes> {
+    Candidates::of(Lanes(sharing(rows, terms)), [1, 8, 64].map(Lanes))
+}
+
+/// One lane a row keeps all lanes busy where rows are many; a whole group shares a row where not.
+fn sharing(rows: usize, terms: usize) -> u32 {
+    if terms < 32 || rows >= 4096 {
+        1
+    } else if rows >= 512 {
+        8
+    } else {
+        64
+    }
+}
+
+/// How invocations share the rows of a normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// The square root of the number of invocations of a workgroup.
+    pub root: u32,
+    /// Invocations to a row.
+    pub lanes: u32,
+}
+
+impl Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} lanes of {}", self.lanes, self.root * self.root)
+    }
+}
+
+impl Variant for Share {
+    fn constants(&self) -> Vec<(&'static str, u32)> {
+        vec![("ROOT", self.root), ("LANES", self.lanes)]
+    }
+}
+
+/// For the normalisation of rows.
+pub(crate) fn norm(c: &Capabilities, rows: usize, terms: usize) -> Candidates<Share> {
+    let share = |lanes| Share { root: if lanes > 64 { 16 } else { 8 }, lanes };
+    let wide = c.invocations >= 256;
+    let best = match c.kind {
+        // Barriers cost more than anything: the fewest lanes that keep all threads busy.
+        Kind::Software => sharing(rows, terms),
+        // Lanes of one row read neighbours in one access.
+        _ if terms < 8 => 1,
+        _ if terms < 128 => 8,
+        _ if terms < 1024 || !wide => 64,
+        _ => 256,
+    };
+    let all = [1, 8, 64, 256].into_iter().filter(|&lanes| lanes < 256 || wide);
+    Candidates::of(share(best), all.map(share))
+}
+
+/// How a step of a recurrent layer is shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Sequences of an invocation.
+    pub rows: u32,
+    /// Invocations of a workgroup.
+    pub lanes: u32,
+}
+
+impl Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} rows by {}", self.rows, self.lanes)
+    }
+}
+
+impl Variant for Step {
+    fn constants(&self) -> Vec<(&'static str, u32)> {
+        vec![("ROWS", self.rows), ("LANES", self.lanes)]
+    }
+}
+
+/// For so many sequences, where an invocation computes `units` hidden units of each of its own.
+pub(crate) fn recurrent(c: &Capabilities, batch: usize, units: usize) -> Candidates<Step> {
+    let lanes = if c.kind == Kind::Software { 32 / units.clamp(1, 2) as u32 } else { 64 };
+    let step = |rows| Step { rows, lanes };
+    // Many rows read each weight once for all of them; few make more invocations.
+    let best = match c.kind {
+        Kind::Software if batch > 4 => 8,
+        Kind::Software if batch > 1 => 4,
+        Kind::Software => 1,
+        _ if batch >= 64 => 4,
+        _ => 1,
+    };
+    let all = [1, 4, 8].into_iter().filter(|&rows| rows == 1 || batch > rows as usize / 2);
+    Candidates::of(step(best), all.map(step))
+}
+
+/// A kernel for attention and its gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attention {
+    /// Four queries an invocation, eight invocations, the output as the accumulator.
+    Lanes,
+    /// Tiles of queries and keys in workgroup memory.
+    Tiled,
+}
+
+/// For attention.
+pub(crate) fn attention(c: &Capabilities) -> Attention {
+    c.of(Attention::Lanes, Attention::Tiled, Attention::Tiled)
+}
+
+/// Workgroups along x and y: at most `limit` each, and no fewer than `groups` in all, if two axes can hold so many.
+pub(crate) fn fold(groups: usize, limit: usize) -> [u32; 3] {
+    if groups <= limit {
+        return [groups as u32, 1, 1];
+    }
+    // Even rows waste fewer groups in the last one.
+    let rows = groups.div_ceil(limit);
+    [groups.div_ceil(rows) as u32, rows as u32, 1]
+}
+
+/// The constants of a variant, and those that say what it is to compute.
+pub(crate) fn with<V: Variant>(variant: &V, others: Constants) -> Vec<(&'static str, u32)> {
+    [others, &variant.constants()[..]].concat()
+}
