@@ -350,6 +350,7 @@ impl Gpu {
     pub(crate) fn set_rewrite(&self, stale: impl Fn(&str) -> bool, rewrite: Option<Rewrite>) {
         *self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner) = rewrite;
         self.pipelines().retain(|key, _| !stale(key));
+        self.0.formulas.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// What was launched since the last call. Empty on the first call, which starts the record.

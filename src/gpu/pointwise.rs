@@ -1,5 +1,7 @@
 //! Fused pointwise kernels: the one kind of shader whose text is made at run time, from a formula.
 
+use super::half::Kernel;
+use super::shader::Pipeline;
 use super::{Buffer, Dispatch, Gpu, Source};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -7,7 +9,7 @@ use crate::formula::{Formula, Signature};
 use crate::shape::{Layout, coalesce};
 use rustc_hash::FxHashMap;
 use std::fmt::Write;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 /// Invocations of a workgroup.
 const GROUP: usize = 256;
@@ -20,8 +22,14 @@ const SPECIAL: &str = include_str!("../../shaders/lib/special.wgsl");
 /// A view and its element type.
 pub(crate) type Operand<'a> = (&'a Buffer, Layout, DType);
 
-/// The texts of kernels by what they are made from: writing one takes longer than the launch.
-pub(super) type Cache = FxHashMap<Box<[u32]>, Arc<str>>;
+/// Kernels by what they are made from: writing the text of one takes longer than the launch.
+pub(super) type Cache = FxHashMap<Box<[u32]>, Arc<Made>>;
+
+/// A kernel's text and, once it was launched, what became of it.
+pub(super) struct Made {
+    text: String,
+    pipeline: OnceLock<Arc<Pipeline>>,
+}
 
 /// Writes the formula of the inputs into the output, all of one shape.
 pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output: Operand) -> Result<()> {
@@ -33,11 +41,11 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     coalesce(&mut layouts);
     let dims = layouts[0].shape;
     let mut signature = Signature::default();
-    for (layout, (_, _, dtype)) in layouts.iter().zip(inputs.iter().chain([&output])) {
+    for (layout, (buffer, _, dtype)) in layouts.iter().zip(inputs.iter().chain([&output])) {
         // Strides of zero and one stand in the text, the rest in the parameters.
-        let strides = layout.strides[..dims.rank()].iter().rev();
-        let digits =
-            strides.fold(u32::from(*dtype == DType::I32), |word, &stride| 3 * word + stride.min(2) as u32);
+        let element = 2 * u32::from(buffer.is_half()) + u32::from(*dtype == DType::I32);
+        let strides = layout.strides[..dims.rank()].iter();
+        let digits = strides.fold(element, |word, &stride| 3 * word + stride.min(2) as u32);
         signature.words.push(digits);
     }
     signature.words.extend([u32::MAX, dims.rank() as u32]);
@@ -60,28 +68,27 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     words.extend(scalars.iter().map(|s| s.to_bits()));
     words.resize(words.len().next_multiple_of(4).max(4 + 8 * (2 + VIEWS) + 4), 0);
 
-    let known = |made: Option<&str>| {
-        let mut cache = gpu.0.formulas.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(text) = made {
-            cache.insert(signature.words.as_slice().into(), text.into());
-        }
-        cache.get(&*signature.words).cloned()
-    };
-    let text = match known(None) {
-        Some(text) => text,
-        None => {
-            let text = write(formula, inputs, output.2, &layouts);
-            known(Some(&text)).unwrap_or_else(|| text.into())
-        }
-    };
+    let cache = || gpu.0.formulas.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = cache().get(&*signature.words).cloned();
+    let made = known.unwrap_or_else(|| {
+        let text = write(formula, inputs, output.2, &layouts);
+        let made = Arc::new(Made { text, pipeline: OnceLock::new() });
+        cache().insert(signature.words.as_slice().into(), made.clone());
+        made
+    });
     let buffers: Vec<&Buffer> = inputs.iter().chain([&output]).map(|(buffer, _, _)| *buffer).collect();
-    gpu.dispatch(Dispatch {
-        op: "map",
-        source: Source::Generated(&text),
-        params: bytemuck::cast_slice(&words),
-        buffers: &buffers,
-        groups: gpu.fold(count, GROUP),
-    })
+    let (source, groups) = (Source::Generated(&made.text), gpu.fold(count, GROUP));
+    let params = bytemuck::cast_slice(&words);
+    let kernel = Kernel::of(source, &buffers);
+    gpu.note_launch(&kernel, params, groups)?;
+    let pipeline = match made.pipeline.get() {
+        Some(pipeline) => pipeline.clone(),
+        None => {
+            let compiled = gpu.pipeline(&kernel)?;
+            made.pipeline.get_or_init(|| compiled).clone()
+        }
+    };
+    gpu.dispatch_made(Dispatch { op: "map", source, params, buffers: &buffers, groups }, &pipeline)
 }
 
 /// The text of the kernel for views that lie so.

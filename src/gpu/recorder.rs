@@ -9,8 +9,8 @@ use super::shader::{Pipeline, Source};
 use super::{Gpu, Inner, tape};
 use crate::choice;
 use crate::error::{Error, Result};
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
 /// Work is handed to the device after this many dispatches, so that it starts while more is recorded.
 const DISPATCHES_PER_SUBMISSION: usize = 64;
@@ -115,13 +115,18 @@ impl Gpu {
     ///
     /// Errors: [`Error::Validation`] if the kernel does not compile or its bindings are not those given.
     pub fn dispatch(&self, dispatch: Dispatch) -> Result<()> {
-        let Dispatch { op, source, params, buffers, groups } = dispatch;
+        let Dispatch { source, params, buffers, groups, .. } = dispatch;
         if groups.contains(&0) {
             return Ok(());
         }
         let kernel = Kernel::of(source, buffers);
         self.note_launch(&kernel, params, groups)?;
-        let pipeline = self.pipeline(&kernel)?;
+        self.dispatch_made(dispatch, &self.pipeline(&kernel)?)
+    }
+
+    /// [`dispatch`](Self::dispatch) where the kernel has been compiled, and the launch noted.
+    pub(super) fn dispatch_made(&self, dispatch: Dispatch, pipeline: &Arc<Pipeline>) -> Result<()> {
+        let Dispatch { op, source, params, buffers, groups } = dispatch;
         let (limits, expected) = (&self.0.limits, &pipeline.reflection);
         let padded = params.len().next_multiple_of(16) as u32;
         if buffers.len() != expected.writable.len()
@@ -141,8 +146,8 @@ impl Gpu {
                 "The kernel and its launch disagree: mend one of them.",
             ));
         }
-        tape::launched(self, &pipeline, params, buffers, groups)?;
-        self.launch(&pipeline, params, buffers, groups);
+        tape::launched(self, pipeline, params, buffers, groups)?;
+        self.launch(pipeline, params, buffers, groups);
         Ok(())
     }
 

@@ -20,7 +20,7 @@ pub struct Recording {
 
 /// No more than are handed over at once: a software adapter at work would take the processor from what is timed.
 const LAUNCHES: u32 = 64;
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 50;
 /// Bytes between the parameters of two launches.
 const SLOT: u32 = 256;
 
@@ -33,7 +33,7 @@ impl Recording {
         let x = Tensor::from_slice(device, &[0.5f32, 1.0], [2])?;
         let mut best = Recording { raw: f64::INFINITY, operation: f64::INFINITY, pointwise: f64::INFINITY };
         for _ in 0..ROUNDS {
-            let record = |work: &dyn Fn() -> Result<()>| -> Result<f64> {
+            let once = |work: &dyn Fn() -> Result<()>| -> Result<f64> {
                 device.wait()?;
                 let start = Instant::now();
                 (0..LAUNCHES).try_for_each(|_| work())?;
@@ -42,9 +42,11 @@ impl Recording {
                 device.wait()?;
                 Ok(seconds)
             };
+            // The first after another device's turn finds the caches cold.
+            let record = |work: &dyn Fn() -> Result<()>| Ok::<_, Error>(once(work)?.min(once(work)?));
             best.operation = best.operation.min(record(&|| probe.launch(&x).map(drop))?);
             best.pointwise = best.pointwise.min(record(&|| x.add_scalar(1.0)?.finish())?);
-            best.raw = best.raw.min(raw.record());
+            best.raw = best.raw.min(raw.record()).min(raw.record());
         }
         Ok(Some(best))
     }
