@@ -96,6 +96,9 @@ pub(crate) fn pieces(c: &Capabilities, groups: usize, terms: usize) -> usize {
 pub(crate) enum Product {
     /// An invocation an output.
     Naive,
+    /// 16 × 8 outputs an invocation, a subgroup a workgroup, of at most `rows` rows that hold results, operands read
+    /// by fours.
+    Quads { lanes: u32, rows: u32 },
     /// 8 × 8 outputs an invocation, wx × wy invocations.
     Register { wx: u32, wy: u32 },
     /// 16 × 8 outputs an invocation, wx × wy subgroups.
@@ -109,6 +112,7 @@ impl Display for Product {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Product::Naive => f.write_str("naive"),
+            Product::Quads { lanes, .. } => write!(f, "quads {lanes}"),
             Product::Register { wx, wy } => write!(f, "register {wx}x{wy}"),
             Product::Subgroup { lanes, wx, wy } => write!(f, "subgroup {lanes} {wx}x{wy}"),
             Product::Tiled { wy, pieces, .. } => write!(f, "tiled {wy} in {pieces}"),
@@ -120,6 +124,7 @@ impl Variant for Product {
     fn constants(&self) -> Vec<(&'static str, u32)> {
         match *self {
             Product::Naive => vec![],
+            Product::Quads { lanes, rows } => vec![("LANES", lanes), ("ROWS", rows)],
             Product::Register { wx, wy } => vec![("WX", wx), ("WY", wy)],
             Product::Subgroup { lanes, wx, wy } => vec![("LANES", lanes), ("WX", wx), ("WY", wy)],
             Product::Tiled { wy, step, .. } => vec![("WY", wy), ("STEP", step)],
@@ -134,6 +139,7 @@ impl Product {
             |rows: u32, columns: u32| batch * m.div_ceil(rows as usize) * n.div_ceil(columns as usize);
         match *self {
             Product::Naive => batch * m * n,
+            Product::Quads { lanes, .. } => tiles(16, 8 * lanes),
             Product::Register { wx, wy } => tiles(8 * wy, 8 * wx),
             Product::Subgroup { lanes, wx, wy } => tiles(16 * wy, 8 * lanes * wx),
             Product::Tiled { wy, pieces, .. } => tiles(8 * wy, 64) * pieces as usize,
@@ -141,8 +147,32 @@ impl Product {
     }
 }
 
+/// The lanes of a subgroup, where a tile that it shares is worth its while: on a CPU, whose loads are dear; below eight
+/// lanes a column of the left operand costs more loads than passing it round saves.
+fn sharing_lanes(c: &Capabilities) -> Option<u32> {
+    c.subgroup.filter(|lanes| c.kind == Kind::Software && matches!(lanes, 8 | 16))
+}
+
+/// Of the 16 rows of a subgroup's tile, those that may hold results.
+pub(crate) fn rows_of_tile(rows: usize) -> u32 {
+    [1, 4, 8].into_iter().find(|&fit| rows <= fit).unwrap_or(16) as u32
+}
+
 /// For `batch` products of m × k and k × n.
-pub(crate) fn product(c: &Capabilities, batch: usize, [m, k, n]: [usize; 3]) -> Candidates<Product> {
+pub(crate) fn product(c: &Capabilities, batch: usize, sizes: [usize; 3]) -> Candidates<Product> {
+    let [m, k, n] = sizes;
+    let any = product_of_any(c, batch, sizes);
+    match sharing_lanes(c) {
+        Some(lanes) if n.is_multiple_of(4) && k > 0 => {
+            let all = [any.best].into_iter().chain(any.others);
+            Candidates::of(Product::Quads { lanes, rows: rows_of_tile(m) }, all)
+        }
+        _ => any,
+    }
+}
+
+/// For matrices of any shape.
+fn product_of_any(c: &Capabilities, batch: usize, [m, k, n]: [usize; 3]) -> Candidates<Product> {
     if m < 4 || n < 4 {
         return Candidates::only(Product::Naive);
     }
@@ -151,9 +181,8 @@ pub(crate) fn product(c: &Capabilities, batch: usize, [m, k, n]: [usize; 3]) -> 
         let side =
             |extent: usize| if extent > 32 { 8 } else { extent.div_ceil(8).next_power_of_two() as u32 };
         let register = Product::Register { wx: side(n), wy: side(m) };
-        return match c.subgroup {
-            // Below eight lanes a column of lhs costs more loads than passing it round saves.
-            Some(lanes @ (8 | 16)) if m >= 16 => {
+        return match sharing_lanes(c) {
+            Some(lanes) if m >= 16 => {
                 let wx = if n > 8 * lanes as usize { 2 } else { 1 };
                 Candidates::of(Product::Subgroup { lanes, wx, wy: 64 / lanes / wx }, [register])
             }
@@ -177,6 +206,9 @@ pub(crate) fn product(c: &Capabilities, batch: usize, [m, k, n]: [usize; 3]) -> 
 pub(crate) enum Convolution {
     /// 8 × 8 outputs an invocation, from registers alone.
     Register,
+    /// 16 × 8 outputs an invocation, a subgroup a workgroup, of at most `rows` rows that hold results, channels read by
+    /// fours.
+    Subgroup { lanes: u32, rows: u32 },
     /// `rows` × 4 outputs an invocation, 16 × 4 invocations, operands in workgroup memory.
     Tiled { rows: u32 },
 }
@@ -185,6 +217,7 @@ impl Display for Convolution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Convolution::Register => f.write_str("register"),
+            Convolution::Subgroup { lanes, .. } => write!(f, "subgroup {lanes}"),
             Convolution::Tiled { rows } => write!(f, "tiled {rows}"),
         }
     }
@@ -194,15 +227,23 @@ impl Variant for Convolution {
     fn constants(&self) -> Vec<(&'static str, u32)> {
         match *self {
             Convolution::Register => vec![],
+            Convolution::Subgroup { lanes, rows } => vec![("LANES", lanes), ("ROWS", rows)],
             Convolution::Tiled { rows } => vec![("ROWS", rows)],
         }
     }
 }
 
-/// For so many output channels of a group.
-pub(crate) fn convolution(c: &Capabilities, channels: usize) -> Candidates<Convolution> {
+/// For so many channels of a group to compute; `fours` says whether those that are read, and positions, can be taken
+/// four at a time.
+pub(crate) fn convolution(c: &Capabilities, channels: usize, fours: bool) -> Candidates<Convolution> {
     if c.kind == Kind::Software {
-        return Candidates::only(Convolution::Register);
+        return match sharing_lanes(c).filter(|_| fours) {
+            Some(lanes) => {
+                let best = Convolution::Subgroup { lanes, rows: rows_of_tile(channels) };
+                Candidates::of(best, [Convolution::Register])
+            }
+            None => Candidates::only(Convolution::Register),
+        };
     }
     let best = Convolution::Tiled { rows: if channels > 16 { 8 } else { 4 } };
     Candidates::of(best, [8, 4].map(|rows| Convolution::Tiled { rows }))
@@ -335,13 +376,17 @@ pub(crate) fn recurrent(c: &Capabilities, batch: usize, units: usize) -> Candida
 pub(crate) enum Attention {
     /// Four queries an invocation, eight invocations, the output as the accumulator.
     Lanes,
+    /// 16 queries by 64 keys or columns a subgroup, features read by fours; forward alone.
+    Subgroup,
     /// Tiles of queries and keys in workgroup memory.
     Tiled,
 }
 
-/// For attention.
-pub(crate) fn attention(c: &Capabilities) -> Attention {
-    c.of(Attention::Lanes, Attention::Tiled, Attention::Tiled)
+/// For attention, or its gradient; `fours` says whether there is a kernel that takes the features four at a time, and
+/// they can be taken so.
+pub(crate) fn attention(c: &Capabilities, fours: bool) -> Attention {
+    let software = if fours && c.subgroup == Some(8) { Attention::Subgroup } else { Attention::Lanes };
+    c.of(software, Attention::Tiled, Attention::Tiled)
 }
 
 /// Workgroups along x and y: at most `limit` each, and no fewer than `groups` in all, if two axes can hold so many.

@@ -4,13 +4,17 @@
 // Bindings   0 params uniform · 1 x read · 2 y read_write
 // Mapping    LANES invocations share a row; rows beyond the device's limit of groups fold into grid y
 // Tiles      LANES, a power of two up to the workgroup's 64 invocations
-// Numerics   f32; each lane sums every LANES-th term, then a tree adds the lanes
+// Numerics   f32; each lane sums every LANES-th term, or of fours of neighbours every LANES-th four, then a tree
+//            adds the lanes
 // Barriers   every lane reaches each one, lanes of rows beyond the end included
 
 const LANES: u32 = 8u;
 const MAXIMUM: bool = false;
 const ONE_AXIS: bool = false; // the reduced axes merged into one: no division in the loop
+const QUADS: bool = true; // X is vec4: one axis, of neighbours, every row of which begins at a multiple of four
 const GROUP: u32 = 64u;
+
+alias X = vec4<f32>; // or f32
 
 struct Params {
     rows: u32,
@@ -25,7 +29,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<X>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
 var<workgroup> partial: array<f32, GROUP>;
@@ -55,7 +59,15 @@ fn term_position(index: u32) -> u32 {
     return at;
 }
 
-fn combine(a: f32, b: f32) -> f32 {
+// The term, or the first of its four.
+fn first(base: u32, term: u32) -> f32 {
+    if QUADS {
+        return vec4<f32>(x[(base + term) / 4u]).x;
+    }
+    return vec4<f32>(x[base + term_position(term)]).x;
+}
+
+fn combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     if MAXIMUM {
         return max(a, b);
     }
@@ -77,10 +89,19 @@ fn main(
         let start = row % params.chunks * params.chunk;
         let end = min(start + params.chunk, params.terms);
         if MAXIMUM {
-            total = x[base + term_position(start)];
+            total = first(base, start);
         }
-        for (var term = start + lane; term < end; term += LANES) {
-            total = combine(total, x[base + term_position(term)]);
+        if QUADS {
+            var four = vec4(total);
+            for (var term = start + 4u * lane; term < end; term += 4u * LANES) {
+                four = combine(four, vec4<f32>(x[(base + term) / 4u]));
+            }
+            let two = combine(four, four.zwxy);
+            total = combine(two, two.yxwz).x;
+        } else {
+            for (var term = start + lane; term < end; term += LANES) {
+                total = combine(vec4(total), vec4(first(base, term))).x;
+            }
         }
     }
     partial[local] = total;
@@ -88,7 +109,7 @@ fn main(
         // The lower half of the lanes writes, and nobody writes what it reads.
         workgroupBarrier();
         if lane < half {
-            partial[local] = combine(partial[local], partial[local + half]);
+            partial[local] = combine(vec4(partial[local]), vec4(partial[local + half])).x;
         }
     }
     if lane == 0u && row < params.rows {

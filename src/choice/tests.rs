@@ -54,19 +54,22 @@ fn launchable<V: Variant>(c: &Capabilities, found: &Candidates<V>, of: impl Fn(&
 static NAIVE: Shader = shader!("matmul/naive.wgsl");
 static REGISTER: Shader = shader!("matmul/register.wgsl");
 static SUBGROUP: Shader = shader!("matmul/subgroup.wgsl");
+static QUADS: Shader = shader!("matmul/quads.wgsl");
 static TILED: Shader = shader!("matmul/tiled.wgsl");
 static CONVOLUTION: Shader = shader!("conv/tiled.wgsl");
 static WEIGHT: Shader = shader!("conv/tiled_weight.wgsl");
 static DIRECT: Shader = shader!("conv/forward.wgsl");
+static SHARED: [Shader; 2] = [shader!("conv/subgroup.wgsl"), shader!("conv/subgroup_weight.wgsl")];
 static SOFTMAX: Shader = shader!("softmax/softmax.wgsl");
 static REDUCE: Shader = shader!("reduce/reduce.wgsl");
 static NORM: [Shader; 2] = [shader!("norm/forward.wgsl"), shader!("norm/backward.wgsl")];
 static RECURRENT: [Shader; 2] = [shader!("recurrent/forward.wgsl"), shader!("recurrent/backward.wgsl")];
-static ATTENTION: [Shader; 4] = [
+static ATTENTION: [Shader; 5] = [
     shader!("attention/forward.wgsl"),
     shader!("attention/gradient.wgsl"),
     shader!("attention/tiled_forward.wgsl"),
     shader!("attention/tiled_gradient.wgsl"),
+    shader!("attention/subgroup.wgsl"),
 ];
 
 /// From the least that Vulkan requires of any device, and WebGPU's defaults, to more than there is.
@@ -104,7 +107,7 @@ proptest! {
             if let Product::Tiled { pieces, .. } = one {
                 prop_assert!(1 <= *pieces && *pieces as usize <= k.max(1), "{pieces} pieces of {k} terms");
             }
-            if let Product::Subgroup { lanes, .. } = one {
+            if let Product::Subgroup { lanes, .. } | Product::Quads { lanes, .. } = one {
                 prop_assert_eq!(Some(*lanes), c.subgroup);
             }
             let (work, outputs) = (one.work(batch, m, n), batch * m * n);
@@ -112,13 +115,15 @@ proptest! {
         }
         launchable(&c, &products, |one| match one {
             Product::Naive => &NAIVE,
+            Product::Quads { .. } => &QUADS,
             Product::Register { .. } => &REGISTER,
             Product::Subgroup { .. } => &SUBGROUP,
             Product::Tiled { .. } => &TILED,
         });
-        for tiled in [&CONVOLUTION, &WEIGHT] {
-            launchable(&c, &convolution(&c, m), |one| match one {
+        for (tiled, shared) in [&CONVOLUTION, &WEIGHT].into_iter().zip(&SHARED) {
+            launchable(&c, &convolution(&c, m, k % 4 == 0), |one| match one {
                 Convolution::Register => &DIRECT,
+                Convolution::Subgroup { .. } => shared,
                 Convolution::Tiled { .. } => tiled,
             });
         }
@@ -127,8 +132,12 @@ proptest! {
         for each in 0..2 {
             launchable(&c, &norm(&c, m, k), |_| &NORM[each]);
             launchable(&c, &recurrent(&c, batch, units), |_| &RECURRENT[each]);
-            let tiled = attention(&c) == Attention::Tiled;
-            let needs = needs(&ATTENTION[each + if tiled { 2 } else { 0 }], &[]);
+            let which = match attention(&c, each == 0) {
+                Attention::Lanes => each,
+                Attention::Tiled => each + 2,
+                Attention::Subgroup => 4,
+            };
+            let needs = needs(&ATTENTION[which], &[]);
             prop_assert!(needs.invocations <= c.invocations && needs.bytes <= c.bytes && needs.buffers <= 8);
         }
         prop_assert!((1..=k.max(1)).contains(&pieces(&c, m, k)));

@@ -97,12 +97,20 @@ fn attribute(binding: u32) -> String {
     format!("@group(0) @binding({binding}) var<storage")
 }
 
-/// Name and elements of the array at a binding.
+/// Name and elements of the array at a binding, through an alias perhaps.
 fn declared(text: &str, binding: u32) -> Option<(String, &'static Element)> {
     let line = text.lines().find(|line| line.starts_with(&attribute(binding)))?;
     let (name, kind) = line.split_once("> ")?.1.split_once(": ")?;
-    let element = kind.strip_prefix("array<")?.split(";").next()?.trim_end().strip_suffix('>')?;
+    let element = elements_of(kind)?;
+    let alias = format!("alias {element} = ");
+    let meant = text.lines().find_map(|line| line.strip_prefix(&alias)?.split(';').next());
+    let element = meant.unwrap_or(element);
     Some((name.to_string(), ELEMENTS.iter().find(|known| known.wide == element)?))
+}
+
+/// What is between the brackets of `array<…>;`.
+fn elements_of(kind: &str) -> Option<&str> {
+    kind.strip_prefix("array<")?.split(';').next()?.trim_end().strip_suffix('>')
 }
 
 /// The text with f16 in the buffer `name`.
@@ -110,7 +118,9 @@ fn rewrite(text: &str, binding: u32, name: &str, element: &Element) -> String {
     let mut out = String::with_capacity(text.len() + 256);
     for line in text.lines() {
         if line.starts_with(&attribute(binding)) {
-            out += &line.replacen(element.wide, element.narrow, 1);
+            let (before, kind) = line.split_once(": ").unwrap_or((line, ""));
+            let held = elements_of(kind).unwrap_or(element.wide);
+            out += &format!("{before}: {}", kind.replacen(held, element.narrow, 1));
         } else {
             let (code, comment) = line.find("//").map_or((line, ""), |at| line.split_at(at));
             accesses(&mut out, code, name, element);

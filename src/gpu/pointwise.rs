@@ -6,7 +6,7 @@ use super::{Buffer, Dispatch, Gpu, Source};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::formula::{Formula, Signature};
-use crate::shape::{Layout, coalesce};
+use crate::shape::{Layout, Shape, coalesce};
 use rustc_hash::FxHashMap;
 use std::fmt::Write;
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -31,6 +31,32 @@ pub(super) struct Made {
     pipeline: OnceLock<Arc<Pipeline>>,
 }
 
+/// If the elements can be taken four at a time, makes the layouts those of the fours, and says of each view whether
+/// it is read so; a view that is broadcast along the last axis has one element for all four. Otherwise nothing.
+fn by_fours(layouts: &mut [Layout]) -> Vec<bool> {
+    let Some(last) = layouts[0].shape.rank().checked_sub(1) else { return Vec::new() };
+    let by_four = |layout: &Layout| {
+        let outer = layout.strides[..last].iter().chain([&layout.offset]);
+        layout.strides[last] == 1 && outer.into_iter().all(|step| step.is_multiple_of(4))
+    };
+    let quads: Vec<bool> = layouts.iter().map(by_four).collect();
+    let fits = |(layout, &quad): (&Layout, &bool)| quad || layout.strides[last] == 0;
+    let output = quads.last() == Some(&true);
+    if !output || !layouts[0].shape[last].is_multiple_of(4) || !layouts.iter().zip(&quads).all(fits) {
+        return Vec::new();
+    }
+    for (layout, &quad) in layouts.iter_mut().zip(&quads) {
+        let mut extents = layout.shape.to_vec();
+        extents[last] /= 4;
+        layout.shape = Shape::known(&extents);
+        if quad {
+            layout.offset /= 4;
+            layout.strides[..last].iter_mut().for_each(|step| *step /= 4);
+        }
+    }
+    quads
+}
+
 /// Writes the formula of the inputs into the output, all of one shape.
 pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output: Operand) -> Result<()> {
     let count = output.1.shape.count();
@@ -39,6 +65,8 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     }
     let mut layouts: Vec<Layout> = inputs.iter().chain([&output]).map(|(_, layout, _)| *layout).collect();
     coalesce(&mut layouts);
+    let quads = by_fours(&mut layouts);
+    let count = if quads.is_empty() { count } else { count / 4 };
     let dims = layouts[0].shape;
     let mut signature = Signature::default();
     for (layout, (buffer, _, dtype)) in layouts.iter().zip(inputs.iter().chain([&output])) {
@@ -48,7 +76,8 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
         let digits = strides.fold(element, |word, &stride| 3 * word + stride.min(2) as u32);
         signature.words.push(digits);
     }
-    signature.words.extend([u32::MAX, dims.rank() as u32]);
+    // Of views that fit, those that are not broadcast along the last axis are read by fours: the strides say which.
+    signature.words.extend([u32::MAX, dims.rank() as u32, (!quads.is_empty()).into()]);
     signature.add(formula);
 
     let scalars = &signature.scalars;
@@ -71,7 +100,7 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     let cache = || gpu.0.formulas.lock().unwrap_or_else(PoisonError::into_inner);
     let known = cache().get(&*signature.words).cloned();
     let made = known.unwrap_or_else(|| {
-        let text = write(formula, inputs, output.2, &layouts);
+        let text = write(formula, inputs, output.2, &layouts, &quads);
         let made = Arc::new(Made { text, pipeline: OnceLock::new() });
         cache().insert(signature.words.as_slice().into(), made.clone());
         made
@@ -92,12 +121,17 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
 }
 
 /// The text of the kernel for views that lie so.
-fn write(formula: &Formula, inputs: &[Operand], output: DType, layouts: &[Layout]) -> String {
+fn write(formula: &Formula, inputs: &[Operand], output: DType, layouts: &[Layout], quads: &[bool]) -> String {
     let emitted = formula.emit();
     let identity = emitted.body.is_empty() && emitted.result == "x0";
     let (rank, slots) = (layouts[0].shape.rank(), emitted.scalars.len().div_ceil(4).max(1));
     // f16 too is f32 here: it is a matter of the buffer.
-    let wgsl = |dtype| if dtype == DType::I32 { "i32" } else { "f32" };
+    let wgsl = |view: usize, dtype| match (dtype, quads.get(view)) {
+        (DType::I32, Some(true)) => "vec4<i32>",
+        (DType::I32, _) => "i32",
+        (_, Some(true)) => "vec4<f32>",
+        (..) => "f32",
+    };
     let mut text = String::new();
     if emitted.special {
         text.push_str(SPECIAL);
@@ -114,7 +148,7 @@ fn write(formula: &Formula, inputs: &[Operand], output: DType, layouts: &[Layout
             text,
             "@group(0) @binding({}) var<storage, read> in{k}: array<{}>;",
             k + 1,
-            wgsl(*dtype)
+            wgsl(k, *dtype)
         );
     }
     let _ = write!(
@@ -126,7 +160,7 @@ fn write(formula: &Formula, inputs: &[Operand], output: DType, layouts: &[Layout
          let i = (group.y * groups.x + group.x) * {GROUP}u + lane;\n    \
          if (i >= params.count) {{\n        return;\n    }}\n",
         inputs.len() + 1,
-        wgsl(output)
+        wgsl(inputs.len(), output)
     );
     // Row-major coordinates of element i, the innermost first.
     for axis in (0..rank).rev() {
@@ -154,15 +188,37 @@ fn write(formula: &Formula, inputs: &[Operand], output: DType, layouts: &[Layout
         }
         at
     };
+    // Integers that only move are not converted.
+    let moved = identity && output == DType::I32 && inputs.iter().all(|(_, _, d)| *d == DType::I32);
     for (k, (_, _, dtype)) in inputs.iter().enumerate() {
         let load = format!("in{k}[{}]", position(k));
-        let convert = *dtype == DType::I32 && !(identity && output == DType::I32);
-        let _ = writeln!(text, "    let x{k} = {};", if convert { format!("f32({load})") } else { load });
+        let float = if quads.get(k) == Some(&true) { "vec4<f32>" } else { "f32" };
+        let load = if *dtype == DType::I32 && !moved { format!("{float}({load})") } else { load };
+        let _ = writeln!(text, "    let x{k} = {load};");
     }
-    let result = match (output, identity && inputs.iter().all(|(_, _, d)| *d == DType::I32)) {
-        (DType::I32, false) => format!("i32({})", emitted.result),
-        _ => emitted.result,
+    let to = format!("    result[{}] =", position(inputs.len()));
+    let value = if quads.is_empty() {
+        text.push_str(&emitted.body);
+        emitted.result.clone()
+    } else if moved {
+        format!("{}(x0)", wgsl(1, DType::I32))
+    } else {
+        let component = |c: &str| {
+            let of = |k: usize| if quads[k] { format!("x{k}.{c}") } else { format!("x{k}") };
+            format!("formula({})", (0..inputs.len()).map(of).collect::<Vec<_>>().join(", "))
+        };
+        format!("vec4({})", ["x", "y", "z", "w"].map(component).join(", "))
     };
-    let _ = write!(text, "{}    result[{}] = {result};\n}}\n", emitted.body, position(inputs.len()));
+    let _ = match output {
+        DType::I32 if !moved => {
+            writeln!(text, "{to} {}({value});\n}}", if quads.is_empty() { "i32" } else { "vec4<i32>" })
+        }
+        _ => writeln!(text, "{to} {value};\n}}"),
+    };
+    if !quads.is_empty() {
+        let given: Vec<String> = (0..inputs.len()).map(|k| format!("x{k}: f32")).collect();
+        let (body, result) = (&emitted.body, &emitted.result);
+        let _ = write!(text, "fn formula({}) -> f32 {{\n{body}    return {result};\n}}\n", given.join(", "));
+    }
     text
 }

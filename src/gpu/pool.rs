@@ -224,9 +224,10 @@ impl Buffer {
         self.half
     }
 
-    /// The bytes a kernel is given: the data, and in guard mode the poison behind it.
+    /// The bytes a kernel is given: the data, and in guard mode the poison behind it. At least one vector, which a
+    /// kernel that reads by fours wants to see even where it reads nothing.
     pub(crate) fn bound(&self) -> u64 {
-        if self.pool.guard { self.class } else { self.bytes }
+        if self.pool.guard { self.class } else { self.bytes.max(16) }
     }
 
     pub(crate) fn mark_used(&self, recording: u64) {

@@ -1,7 +1,8 @@
 //! From a WGSL file to a pipeline: specialise, parse, validate, reflect, compile.
 //!
-//! A shader file is valid WGSL as it stands. Specialising it replaces the values of top-level `const`s,
-//! and for f16 the types of buffers (see [`half`](super::half)), and nothing else. By convention binding 0 is a uniform `params` struct, and the storage buffers follow
+//! A shader file is valid WGSL as it stands. Specialising it replaces the values of top-level `const`s, makes
+//! top-level `alias`es of `f32` or of vectors of it the one or the other, changes for f16 the types of buffers
+//! (see [`half`](super::half)), and nothing else. By convention binding 0 is a uniform `params` struct, and the storage buffers follow
 //! from binding 1 in the order in which a dispatch lists them.
 
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ macro_rules! shader {
 }
 pub(crate) use shader;
 
-/// New values for a shader's top-level constants, by name.
+/// New values for a shader's top-level constants, by name. For an alias: how many numbers it holds, 1 or 4.
 pub type Constants<'a> = &'a [(&'static str, u32)];
 
 /// What a kernel is made from.
@@ -82,18 +83,24 @@ fn decimal(text: &mut String, number: u32) {
     text.push(char::from(b'0' + (number % 10) as u8));
 }
 
-/// The shader's text with `const NAME = …;` lines replaced. A name the file does not declare is an error.
+/// The shader's text with `const NAME = …;` and `alias NAME = …;` lines replaced. A name the file does not declare
+/// is an error.
 fn specialise(shader: &Shader, constants: Constants) -> Result<String> {
     let mut found = 0;
     let lines: Vec<String> = shader
         .source
         .lines()
         .map(|line| {
-            let declared = line.strip_prefix("const ").and_then(|rest| rest.split([':', ' ', '=']).next());
+            let alias = line.starts_with("alias ");
+            let rest = line.strip_prefix(if alias { "alias " } else { "const " });
+            let declared = rest.and_then(|rest| rest.split([':', ' ', '=']).next());
             let Some((name, value)) = constants.iter().find(|(name, _)| Some(*name) == declared) else {
                 return line.into();
             };
             found += 1;
+            if alias {
+                return format!("alias {name} = {};", if *value == 1 { "f32" } else { "vec4<f32>" });
+            }
             let (is_bool, comment) = (line.contains("bool"), line.split_once("//").map_or("", |(_, c)| c));
             let value = if is_bool { (*value != 0).to_string() } else { format!("{value}u") };
             let kind = if is_bool { "bool" } else { "u32" };
@@ -104,7 +111,7 @@ fn specialise(shader: &Shader, constants: Constants) -> Result<String> {
         return Err(Error::validation(
             "shader",
             format!("{} does not declare each of {constants:?}", shader.name),
-            "Declare them as top-level constants of type u32 or bool.",
+            "Declare them as top-level constants of type u32 or bool, or aliases.",
         ));
     }
     Ok(lines.join("\n") + "\n")

@@ -14,6 +14,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 static NAIVE: Shader = shader!("matmul/naive.wgsl");
+static QUADS: Shader = shader!("matmul/quads.wgsl");
 static REGISTER: Shader = shader!("matmul/register.wgsl");
 static SUBGROUP: Shader = shader!("matmul/subgroup.wgsl");
 static TILED: Shader = shader!("matmul/tiled.wgsl");
@@ -189,6 +190,19 @@ impl Op for Matmul {
         let mut constants = vec![has_bias];
         let shader = match kernel {
             Product::Naive => &NAIVE,
+            Product::Quads { lanes, .. } => {
+                let (lhs, rhs) = (lying(a, &outer[0]) == Lie::Rows, lying(b, &outer[1]));
+                let held = |fours: bool| if fours { 4 } else { 1 };
+                constants.extend([
+                    ("WIDE", (n as u32 > 4 * lanes).into()),
+                    ("LHS_QUADS", lhs.into()),
+                    ("RHS_ALONG_N", (rhs == Lie::Rows).into()),
+                    ("RHS_ALONG_K", (rhs == Lie::Columns).into()),
+                    ("Lhs", held(lhs)),
+                    ("Rhs", held(rhs != Lie::Otherwise)),
+                ]);
+                &QUADS
+            }
             Product::Register { .. } => &REGISTER,
             Product::Subgroup { .. } => &SUBGROUP,
             Product::Tiled { wy, step, .. } => {
@@ -292,6 +306,32 @@ struct MatmulParams {
     batch_dims: [u32; MAX_RANK],
     lhs_batch: [u32; MAX_RANK],
     rhs_batch: [u32; MAX_RANK],
+}
+
+/// How the elements of a matrix lie, for reads of four neighbours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    /// Fours of a row are neighbours, and every one begins at a multiple of four.
+    Rows,
+    /// Those of a column.
+    Columns,
+    Otherwise,
+}
+
+fn lying(x: &Layout, batch: &Layout) -> Lie {
+    let [row, column] = [2, 1].map(|back| x.strides[x.shape.rank() - back]);
+    let [rows, columns] = [2, 1].map(|back| x.shape[x.shape.rank() - back]);
+    let fours = |stride: usize| stride.is_multiple_of(4);
+    if !fours(x.offset) || !(0..batch.shape.rank()).all(|axis| fours(batch.strides[axis])) {
+        return Lie::Otherwise;
+    }
+    if column == 1 && fours(columns) && fours(row) {
+        Lie::Rows
+    } else if row == 1 && fours(rows) && fours(column) {
+        Lie::Columns
+    } else {
+        Lie::Otherwise
+    }
 }
 
 /// The most terms of a sum that a kernel adds in one loop: llvmpipe leaves a loop, without a word, after 65 535

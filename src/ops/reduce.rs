@@ -180,7 +180,12 @@ fn launch(
     y: &Buffer,
 ) -> Result<()> {
     let (rows, terms) = (kept.shape.count() * chunks, reduced.shape.count());
-    let chunk = terms.div_ceil(chunks);
+    let fours = |step: &usize| step.is_multiple_of(4);
+    let quads = reduced.shape.rank() == 1
+        && reduced.strides[0] == 1
+        && fours(&terms)
+        && kept.strides[..kept.shape.rank()].iter().chain([&kept.offset]).all(fours);
+    let chunk = terms.div_ceil(chunks).next_multiple_of(if quads { 4 } else { 1 });
     let Lanes(lanes) = gpu.choose("reduce", &[rows, chunk], choice::reduction(rows, chunk));
     let ((kept_dims, kept_strides), (dims, strides)) = (words(kept), words(reduced));
     let params = ReduceParams {
@@ -199,7 +204,13 @@ fn launch(
         op: "reduce",
         source: Source::File(
             &REDUCE,
-            &[("LANES", lanes), ("MAXIMUM", maximum.into()), ("ONE_AXIS", one_axis)],
+            &[
+                ("LANES", lanes),
+                ("MAXIMUM", maximum.into()),
+                ("ONE_AXIS", one_axis),
+                ("QUADS", quads.into()),
+                ("X", if quads { 4 } else { 1 }),
+            ],
         ),
         params: bytemuck::bytes_of(&params),
         buffers: &[x, y],

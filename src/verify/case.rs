@@ -66,6 +66,17 @@ enum Placing {
 }
 
 impl Input {
+    /// With so many times as many elements along the last axis; given values are repeated one by one.
+    pub(crate) fn widened(mut self, times: usize) -> Self {
+        if let Some(last) = self.shape.last_mut() {
+            *last *= times;
+        }
+        if let Values::Fixed(values) = &mut self.values {
+            *values = values.iter().flat_map(|&value| std::iter::repeat_n(value, times)).collect();
+        }
+        self
+    }
+
     fn new(shape: impl AsRef<[usize]>, values: Values) -> Self {
         Input { shape: shape.as_ref().to_vec(), values, placing: Placing::Dense }
     }

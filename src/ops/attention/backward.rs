@@ -152,7 +152,7 @@ impl Op for Gradient {
         let (entries, groups) = (extents.batch * extents.heads, inputs[1].shape()[..2].iter().product());
         let queries = [q, k, dy, v, bias, saved];
         let keys = [k, q, v, dy, bias, saved];
-        if choice::attention(&gpu.capabilities()) == choice::Attention::Tiled {
+        if choice::attention(&gpu.capabilities(), false) == choice::Attention::Tiled {
             let each = [
                 (queries, entries, extents.queries, extents.depth, [("KEYS", 0), ("VALUES", 0)]),
                 (keys, groups, extents.keys, extents.depth, [("KEYS", 1), ("VALUES", 0)]),

@@ -326,8 +326,21 @@ fn backward() -> Vec<Case> {
     cases
 }
 
+/// The case with four times as many features of queries, keys and values.
+fn widened(mut case: Case) -> Case {
+    case.id += ", by fours";
+    for input in &mut case.inputs[..3] {
+        *input = input.clone().widened(4);
+    }
+    case
+}
+
 pub(in crate::ops) fn rooms() -> Vec<Room> {
-    let cases = [sizes(), positions(), masks(), options(), extremes(), failures()].concat();
+    let mut cases = [sizes(), positions(), masks(), options(), extremes()].concat();
+    // Kernels on subgroups want features by fours.
+    let by_fours: Vec<Case> = cases.iter().cloned().map(widened).collect();
+    cases.extend(by_fours);
+    cases.extend(failures());
     vec![
         Room { op: "attention", cases },
         Room { op: "attention_backward", cases: backward().into_iter().map(Case::single).collect() },

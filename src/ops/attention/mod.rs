@@ -40,6 +40,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 static FORWARD: Shader = shader!("attention/forward.wgsl");
+static SUBGROUP: Shader = shader!("attention/subgroup.wgsl");
 static TILED_FORWARD: Shader = shader!("attention/tiled_forward.wgsl");
 
 /// How [`Tensor::attention`] weighs the keys of a query. The default: every key, by the softmax of its product
@@ -134,11 +135,14 @@ impl Op for Flash {
         let bias = inputs.get(3).map_or(q, |bias| &*bias.buffer);
         let buffers = [q, k, v, bias, &outputs[0].buffer, &outputs[1].buffer];
         let extents = launch.extents;
-        if choice::attention(&gpu.capabilities()) == choice::Attention::Tiled {
-            let sizes = [extents.batch * extents.heads, extents.queries, extents.width];
-            return launch.tiled(gpu, &TILED_FORWARD, &[], sizes, &buffers);
+        let entries = extents.batch * extents.heads;
+        let sizes = [entries, extents.queries, extents.width];
+        let fours = extents.depth.is_multiple_of(4) && extents.width.is_multiple_of(4);
+        match choice::attention(&gpu.capabilities(), fours) {
+            choice::Attention::Subgroup => launch.subgroup(gpu, &SUBGROUP, sizes, &buffers),
+            choice::Attention::Tiled => launch.tiled(gpu, &TILED_FORWARD, &[], sizes, &buffers),
+            choice::Attention::Lanes => launch.tiles(gpu, &FORWARD, &[], entries, extents.queries, &buffers),
         }
-        launch.tiles(gpu, &FORWARD, &[], extents.batch * extents.heads, extents.queries, &buffers)
     }
 
     fn flops(&self, inputs: &[Meta], _outputs: &[Meta]) -> u64 {

@@ -1,5 +1,6 @@
 //! Which keys are open to which queries, with what scores; and how kernels are told.
 
+use crate::choice;
 use crate::cpu::Array;
 use crate::error::{Error, Result};
 use crate::gpu::{Buffer, Dispatch, Gpu, Shader, Source, tape};
@@ -263,6 +264,20 @@ impl Launch {
     ) -> Result<()> {
         let groups = gpu.fold(entries * count.div_ceil(32) * columns.div_ceil(64), 1);
         self.dispatch(gpu, shader, &[&self.constants[..], more].concat(), groups, buffers)
+    }
+
+    /// A kernel for software adapters, whose workgroups are subgroups of eight lanes with tiles of 16 of `count` queries
+    /// of each of `entries`, and of 64 of `columns` features.
+    pub fn subgroup(
+        &self,
+        gpu: &Gpu,
+        shader: &'static Shader,
+        [entries, count, columns]: [usize; 3],
+        buffers: &[&Buffer],
+    ) -> Result<()> {
+        let constants = [("ROWS", choice::rows_of_tile(count)), ("WIDE", u32::from(columns > 32))];
+        let groups = gpu.fold(entries * count.div_ceil(16) * columns.div_ceil(64), 1);
+        self.dispatch(gpu, shader, &[&self.constants[..], &constants].concat(), groups, buffers)
     }
 
     /// A kernel with one invocation an element.

@@ -7,7 +7,7 @@ type Size = ([usize; 4], [usize; 4], Conv2dOptions, bool);
 
 pub(in crate::ops) fn rooms() -> Vec<Room> {
     let o = Conv2dOptions::default();
-    let sizes: [(&str, Size); 18] = [
+    let sizes: [(&str, Size); 25] = [
         ("1x1x1x1 k1", ([1, 1, 1, 1], [1, 1, 1, 1], o, true)),
         ("2x3x7x6 k3", ([2, 3, 7, 6], [4, 3, 3, 3], o, true)),
         ("1x1x28x28 k5 s2 p2", ([1, 1, 28, 28], [8, 1, 5, 5], o.stride([2, 2]).padding([2, 2]), true)),
@@ -26,6 +26,14 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
         ("2x2x8x8 whole tiles", ([2, 2, 8, 8], [256, 1, 1, 1], o.groups(2), false)),
         ("1x256x1x1 whole tiles", ([1, 256, 1, 1], [256, 128, 1, 1], o.groups(2), false)),
         ("41x1x5x5 odd batch", ([41, 1, 5, 5], [9, 1, 2, 2], o.stride([2, 2]), true)),
+        // Channels and positions by fours, for kernels on subgroups: a tile has 16 rows and 64 columns.
+        ("1x4x4x5 k1", ([1, 4, 4, 5], [4, 4, 1, 1], o, true)),
+        ("2x8x8x8 k3 p1", ([2, 8, 8, 8], [8, 8, 3, 3], o.padding([1, 1]), true)),
+        ("3x12x6x6 k3 p1 s2", ([3, 12, 12, 8], [20, 12, 3, 3], o.padding([1, 1]).stride([2, 1]), true)),
+        ("2x4x9x11 k2x4", ([2, 4, 9, 11], [33, 4, 2, 4], o, false)),
+        ("2x8x7x12 dilation", ([2, 8, 7, 12], [4, 8, 3, 2], o.dilation([1, 3]).padding([1, 2]), false)),
+        ("40x8x6x6 groups 2", ([40, 8, 6, 6], [8, 4, 3, 3], o.groups(2).padding([1, 1]), true)),
+        ("2x16x6x10 k3 p1", ([2, 16, 6, 10], [17, 16, 3, 3], o.padding([1, 1]), false)),
         ("5x47x2x2 s2", ([5, 47, 2, 2], [8, 47, 1, 1], o.stride([2, 2]), false)),
     ];
     let mut cases = Vec::new();

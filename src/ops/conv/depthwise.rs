@@ -2,6 +2,7 @@
 //! a matrix product would leave most of its tile empty.
 
 use super::Extents;
+use super::gpu::geometry;
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::op::GpuView;
@@ -19,25 +20,6 @@ const BUSY: usize = 4096;
 /// Whether these kernels are the ones to take.
 pub(super) fn suits(e: &Extents) -> bool {
     e.cin == 1 && e.cout < MANY && e.options.groups > 1
-}
-
-/// The words that both kernels end with.
-fn geometry(e: &Extents, read: [usize; 2], written: [usize; 2]) -> [usize; 12] {
-    let o = &e.options;
-    [
-        e.kernel[0],
-        e.kernel[1],
-        read[0],
-        read[1],
-        written[0],
-        written[1],
-        o.stride[0],
-        o.stride[1],
-        o.padding[0],
-        o.padding[1],
-        o.dilation[0],
-        o.dilation[1],
-    ]
 }
 
 /// The forward product of w and x, or with `transposed` of w and dy.

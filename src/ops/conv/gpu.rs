@@ -1,6 +1,6 @@
 //! The launches of the convolution kernels.
 
-use super::{Extents, depthwise, tiled};
+use super::{Extents, depthwise, subgroup, tiled};
 use crate::choice::{self, Convolution};
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
@@ -19,11 +19,19 @@ fn side(extent: usize, most: usize) -> usize {
     extent.div_ceil(8).next_power_of_two().clamp(1, most)
 }
 
-/// The kernel for a way through a convolution, which makes so many channels of each group.
-fn kernel(gpu: &Gpu, e: &Extents, way: &'static str, channels: usize) -> Convolution {
+/// The words about windows that all kernels have in common.
+pub(super) fn geometry(e: &Extents, read: [usize; 2], written: [usize; 2]) -> [usize; 12] {
+    let ([kh, kw], o) = (e.kernel, &e.options);
+    let ([sh, sw], [ph, pw], [dh, dw]) = (o.stride, o.padding, o.dilation);
+    [kh, kw, read[0], read[1], written[0], written[1], sh, sw, ph, pw, dh, dw]
+}
+
+/// The kernel for a way through a convolution, which makes so many channels of each group; `fours` says whether
+/// channels and positions can be taken four at a time.
+fn kernel(gpu: &Gpu, e: &Extents, way: &'static str, channels: usize, fours: bool) -> Convolution {
     let [[kh, kw], [h, w]] = [e.kernel, e.y];
     let sizes = [e.batch, e.options.groups, e.cin, e.cout, kh, kw, h, w];
-    gpu.choose(way, &sizes, choice::convolution(&gpu.capabilities(), channels))
+    gpu.choose(way, &sizes, choice::convolution(&gpu.capabilities(), channels, fours))
 }
 
 /// The forward product of w and x, or with `transposed` of w and dy.
@@ -38,8 +46,13 @@ pub(super) fn product(
         return depthwise::product(gpu, e, transposed, (w, x, bias), y);
     }
     let way = if transposed { "conv2d_dx" } else { "conv2d" };
-    if let Convolution::Tiled { rows } = kernel(gpu, e, way, if transposed { e.cin } else { e.cout }) {
-        return tiled::product(gpu, e, transposed, (w, x, bias), y, rows);
+    let (channels, fours) = (if transposed { e.cin } else { e.cout }, subgroup::suits_product(e, transposed));
+    match kernel(gpu, e, way, channels, fours) {
+        Convolution::Subgroup { lanes, .. } => {
+            return subgroup::product(gpu, e, transposed, (w, x, bias), y, lanes);
+        }
+        Convolution::Tiled { rows } => return tiled::product(gpu, e, transposed, (w, x, bias), y, rows),
+        Convolution::Register => {}
     }
     let groups = e.options.groups;
     let taps = e.kernel[0] * e.kernel[1];
@@ -50,31 +63,12 @@ pub(super) fn product(
     let wy = side(rows, 8);
     let wx = side(columns, GROUP / wy);
     let tiles = groups * rows.div_ceil(8 * wy) * columns.div_ceil(8 * wx);
-    let o = &e.options;
-    let params: Vec<u32> = [
-        rows,
-        columns,
-        channels,
-        tiles,
-        groups,
-        e.kernel[0],
-        e.kernel[1],
-        read[0],
-        read[1],
-        written[0],
-        written[1],
-        o.stride[0],
-        o.stride[1],
-        o.padding[0],
-        o.padding[1],
-        o.dilation[0],
-        o.dilation[1],
-        w_row,
-        w_channel,
-        0,
-    ]
-    .map(|v| v as u32)
-    .to_vec();
+    let params: Vec<u32> = [rows, columns, channels, tiles, groups]
+        .into_iter()
+        .chain(geometry(e, read, written))
+        .chain([w_row, w_channel])
+        .map(|v| v as u32)
+        .collect();
     let constants = [
         ("TRANSPOSED", u32::from(transposed)),
         ("BIAS", u32::from(bias.is_some())),
@@ -95,8 +89,10 @@ pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView,
     if depthwise::suits(e) {
         return depthwise::weight_gradient(gpu, e, dy, x, dw);
     }
-    if let Convolution::Tiled { rows } = kernel(gpu, e, "conv2d_dw", e.cout) {
-        return tiled::weight_gradient(gpu, e, (dy, x), dw, rows);
+    match kernel(gpu, e, "conv2d_dw", e.cout, subgroup::suits_weight_gradient(e)) {
+        Convolution::Subgroup { lanes, .. } => return subgroup::weight_gradient(gpu, e, (dy, x), dw, lanes),
+        Convolution::Tiled { rows } => return tiled::weight_gradient(gpu, e, (dy, x), dw, rows),
+        Convolution::Register => {}
     }
     let groups = e.options.groups;
     let columns = e.cin * e.kernel[0] * e.kernel[1];
@@ -110,30 +106,12 @@ pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView,
     let line = lines.div_ceil(wanted).max(1);
     let chunks = lines.div_ceil(line).max(1);
     let tiles = matrix * chunks.div_ceil(wz);
-    let o = &e.options;
-    let params: Vec<u32> = [
-        e.cout,
-        columns,
-        lines,
-        line,
-        chunks,
-        groups,
-        e.kernel[0],
-        e.kernel[1],
-        e.x[0],
-        e.x[1],
-        e.y[0],
-        e.y[1],
-        o.stride[0],
-        o.stride[1],
-        o.padding[0],
-        o.padding[1],
-        o.dilation[0],
-        o.dilation[1],
-        e.cin,
-    ]
-    .map(|v| v as u32)
-    .to_vec();
+    let params: Vec<u32> = [e.cout, columns, lines, line, chunks, groups]
+        .into_iter()
+        .chain(geometry(e, e.x, e.y))
+        .chain([e.cin])
+        .map(|v| v as u32)
+        .collect();
     let count = dw.shape().count();
     let partial =
         if chunks == 1 { dw.buffer.clone() } else { gpu.buffer("conv2d", 4 * (chunks * count) as u64)? };

@@ -14,6 +14,7 @@ mod gpu;
 mod more;
 mod more_cases;
 mod options;
+mod subgroup;
 mod tiled;
 mod transposed;
 

@@ -2,6 +2,7 @@
 //! memory.
 
 use super::Extents;
+use super::gpu::geometry;
 use crate::choice;
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
@@ -15,13 +16,6 @@ static WEIGHT: Shader = shader!("conv/tiled_weight.wgsl");
 /// Workgroups that cover a matrix, of 4 · `tile` rows by 64 columns.
 fn tiles(tile: u32, rows: usize, columns: usize) -> usize {
     rows.div_ceil(4 * tile as usize) * columns.div_ceil(64)
-}
-
-/// The words about windows that both kernels have in common.
-fn windows(e: &Extents, read: [usize; 2], written: [usize; 2]) -> [usize; 12] {
-    let ([kh, kw], o) = (e.kernel, &e.options);
-    let ([sh, sw], [ph, pw], [dh, dw]) = (o.stride, o.padding, o.dilation);
-    [kh, kw, read[0], read[1], written[0], written[1], sh, sw, ph, pw, dh, dw]
 }
 
 /// The forward product of w and x, or with `transposed` of w and dy; `tile` outputs above each other an invocation.
@@ -42,7 +36,7 @@ pub(super) fn product(
     let tiles = groups * tiles(tile, rows, columns);
     let params: Vec<u32> = [rows, columns, channels, tiles, groups]
         .into_iter()
-        .chain(windows(e, read, written))
+        .chain(geometry(e, read, written))
         .chain(strides)
         .chain([0])
         .map(|v| v as u32)
@@ -80,7 +74,7 @@ pub(super) fn weight_gradient(
     let tiles = matrix * chunks;
     let params: Vec<u32> = [e.cout, columns, positions, chunk, tiles, groups]
         .into_iter()
-        .chain(windows(e, e.x, e.y))
+        .chain(geometry(e, e.x, e.y))
         .chain([e.cin, 0])
         .map(|v| v as u32)
         .collect();

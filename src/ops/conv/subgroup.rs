@@ -1,0 +1,109 @@
+//! The launches of convolution on subgroups, where an adapter is a CPU: a lane reads four channels of a pixel at
+//! once, so what is read is first brought into that order, which costs far less than it saves.
+
+use super::Extents;
+use super::gpu::geometry;
+use crate::choice;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::formula::Formula;
+use crate::gpu::{Buffer, Dispatch, Gpu, Shader, Source, pointwise, shader};
+use crate::op::GpuView;
+use crate::ops::reduce;
+use crate::shape::{Layout, Shape};
+use std::sync::Arc;
+
+static FORWARD: Shader = shader!("conv/subgroup.wgsl");
+static WEIGHT: Shader = shader!("conv/subgroup_weight.wgsl");
+
+/// Workgroups of the weight gradient below which its images are cut into chunks.
+const BUSY: usize = 32;
+
+/// Whether [`product`] is the one to take.
+pub(super) fn suits_product(e: &Extents, transposed: bool) -> bool {
+    let (channels, written) = if transposed { (e.cout, e.x) } else { (e.cin, e.y) };
+    channels.is_multiple_of(4) && (written[0] * written[1]).is_multiple_of(4)
+}
+
+/// Whether [`weight_gradient`] is.
+pub(super) fn suits_weight_gradient(e: &Extents) -> bool {
+    let positions = (e.y[0] * e.y[1]).is_multiple_of(4) && e.y[1] >= 4;
+    e.cin.is_multiple_of(4) && positions
+}
+
+/// A copy of a dense tensor, seen as one of that shape, with its axes in another order.
+fn reordered(gpu: &Gpu, x: &GpuView, shape: &[usize], order: &[usize]) -> Result<Arc<Buffer>> {
+    let layout = Layout::contiguous(Shape::known(shape)).permuted(order);
+    let copy = gpu.buffer("conv2d", 4 * layout.shape.count() as u64)?;
+    let dense = Layout::contiguous(layout.shape);
+    pointwise(gpu, &Formula::input(0), &[(&x.buffer, layout, DType::F32)], (&copy, dense, DType::F32))?;
+    Ok(copy)
+}
+
+/// The forward product of w and x, or with `transposed` of w and dy.
+pub(super) fn product(
+    gpu: &Gpu,
+    e: &Extents,
+    transposed: bool,
+    (w, x, bias): (&GpuView, &GpuView, Option<&GpuView>),
+    y: &GpuView,
+    lanes: u32,
+) -> Result<()> {
+    let (width, groups) = (8 * lanes as usize, e.options.groups);
+    let (rows, channels) = if transposed { (e.cin, e.cout) } else { (e.cout, e.cin) };
+    let (read, written) = if transposed { (e.y, e.x) } else { (e.x, e.y) };
+    let columns = e.batch * written[0] * written[1];
+    let tiles = groups * rows.div_ceil(16) * columns.div_ceil(width);
+    let order: &[usize] = if transposed { &[0, 2, 3, 1] } else { &[0, 1, 3, 2] };
+    let weights = reordered(gpu, w, &[groups, e.cout, e.cin, e.taps()], order)?;
+    let pixels = reordered(gpu, x, &[e.batch, groups * channels, read[0] * read[1]], &[0, 2, 1])?;
+    let counts = [rows, columns, channels, tiles, groups];
+    let params: Vec<u32> = counts.into_iter().chain(geometry(e, read, written)).map(|v| v as u32).collect();
+    let constants = [
+        ("TRANSPOSED", u32::from(transposed)),
+        ("BIAS", u32::from(bias.is_some())),
+        ("LANES", lanes),
+        ("ROWS", choice::rows_of_tile(rows)),
+        ("WIDE", u32::from(columns > width / 2)),
+    ];
+    gpu.dispatch(Dispatch {
+        op: "conv2d",
+        source: Source::File(&FORWARD, &constants),
+        params: bytemuck::cast_slice(&params),
+        buffers: &[&weights, &pixels, bias.map_or(&weights, |bias| &bias.buffer), &y.buffer],
+        groups: gpu.fold(tiles, 1),
+    })
+}
+
+/// The gradient of w from dy and x: partial sums over chunks of images, then their sum, in the order of w.
+pub(super) fn weight_gradient(
+    gpu: &Gpu,
+    e: &Extents,
+    (dy, x): (&GpuView, &GpuView),
+    dw: &GpuView,
+    lanes: u32,
+) -> Result<()> {
+    let (width, groups) = (8 * lanes as usize, e.options.groups);
+    let columns = e.taps() * e.cin;
+    let matrix = groups * e.cout.div_ceil(16) * columns.div_ceil(width);
+    let chunk = e.batch.div_ceil(BUSY.div_ceil(matrix.max(1))).max(1);
+    let chunks = e.batch.div_ceil(chunk).max(1);
+    let tiles = matrix * chunks;
+    let pixels = reordered(gpu, x, &[e.batch, groups * e.cin, e.x[0] * e.x[1]], &[0, 2, 1])?;
+    let partial = gpu.buffer("conv2d", 4 * (chunks * dw.shape().count()) as u64)?;
+    let counts = [e.cout, columns, e.cin, tiles, groups];
+    let images = [e.batch, chunk];
+    let params: Vec<u32> =
+        counts.into_iter().chain(geometry(e, e.x, e.y)).chain(images).map(|v| v as u32).collect();
+    let constants =
+        [("LANES", lanes), ("ROWS", choice::rows_of_tile(e.cout)), ("WIDE", u32::from(columns > width / 2))];
+    gpu.dispatch(Dispatch {
+        op: "conv2d_weight_gradient",
+        source: Source::File(&WEIGHT, &constants),
+        params: bytemuck::cast_slice(&params),
+        buffers: &[&dy.buffer, &pixels, &partial],
+        groups: gpu.fold(tiles, 1),
+    })?;
+    let pieces = Layout::contiguous(Shape::known(&[chunks, groups * e.cout, e.taps(), e.cin]));
+    reduce::sum_axis(gpu, &partial, &pieces.permuted(&[0, 1, 3, 2]), 0, &dw.buffer)
+}
