@@ -59,7 +59,7 @@ const MOST: usize = 8;
 ///     })?;
 ///     losses.push(results[0].item()?);
 /// }
-/// assert!(losses[18] < 0.5 * losses[0]);
+/// assert!(losses[19] < 0.5 * losses[1]);
 /// # Ok(())
 /// # }
 /// ```
