@@ -2,8 +2,8 @@
 //!
 //! A shader file is valid WGSL as it stands. Specialising it replaces the values of top-level `const`s, makes
 //! top-level `alias`es of `f32` or of vectors of it the one or the other, changes for f16 the types of buffers
-//! (see [`half`](super::half)), and nothing else. By convention binding 0 is a uniform `params` struct, and the storage buffers follow
-//! from binding 1 in the order in which a dispatch lists them.
+//! (see [`half`](super::half)), and nothing else. By convention binding 0 is a uniform `params` struct, and the
+//! storage buffers follow from binding 1 in the order in which a dispatch lists them.
 
 use crate::error::{Error, Result};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};

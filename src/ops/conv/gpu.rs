@@ -48,8 +48,8 @@ pub(super) fn product(
     let way = if transposed { "conv2d_dx" } else { "conv2d" };
     let (channels, fours) = (if transposed { e.cin } else { e.cout }, subgroup::suits_product(e, transposed));
     match kernel(gpu, e, way, channels, fours) {
-        Convolution::Subgroup { lanes, .. } => {
-            return subgroup::product(gpu, e, transposed, (w, x, bias), y, lanes);
+        Convolution::Subgroup { lanes, rows } => {
+            return subgroup::product(gpu, e, transposed, (w, x, bias), y, [lanes, rows]);
         }
         Convolution::Tiled { rows } => return tiled::product(gpu, e, transposed, (w, x, bias), y, rows),
         Convolution::Register => {}
@@ -90,7 +90,9 @@ pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView,
         return depthwise::weight_gradient(gpu, e, dy, x, dw);
     }
     match kernel(gpu, e, "conv2d_dw", e.cout, subgroup::suits_weight_gradient(e)) {
-        Convolution::Subgroup { lanes, .. } => return subgroup::weight_gradient(gpu, e, (dy, x), dw, lanes),
+        Convolution::Subgroup { lanes, rows } => {
+            return subgroup::weight_gradient(gpu, e, (dy, x), dw, [lanes, rows]);
+        }
         Convolution::Tiled { rows } => return tiled::weight_gradient(gpu, e, (dy, x), dw, rows),
         Convolution::Register => {}
     }

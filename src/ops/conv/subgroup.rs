@@ -3,7 +3,6 @@
 
 use super::Extents;
 use super::gpu::geometry;
-use crate::choice;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::formula::Formula;
@@ -47,7 +46,7 @@ pub(super) fn product(
     transposed: bool,
     (w, x, bias): (&GpuView, &GpuView, Option<&GpuView>),
     y: &GpuView,
-    lanes: u32,
+    [lanes, tile_rows]: [u32; 2],
 ) -> Result<()> {
     let (width, groups) = (8 * lanes as usize, e.options.groups);
     let (rows, channels) = if transposed { (e.cin, e.cout) } else { (e.cout, e.cin) };
@@ -63,7 +62,7 @@ pub(super) fn product(
         ("TRANSPOSED", u32::from(transposed)),
         ("BIAS", u32::from(bias.is_some())),
         ("LANES", lanes),
-        ("ROWS", choice::rows_of_tile(rows)),
+        ("ROWS", tile_rows),
         ("WIDE", u32::from(columns > width / 2)),
     ];
     gpu.dispatch(Dispatch {
@@ -81,7 +80,7 @@ pub(super) fn weight_gradient(
     e: &Extents,
     (dy, x): (&GpuView, &GpuView),
     dw: &GpuView,
-    lanes: u32,
+    [lanes, tile_rows]: [u32; 2],
 ) -> Result<()> {
     let (width, groups) = (8 * lanes as usize, e.options.groups);
     let columns = e.taps() * e.cin;
@@ -95,8 +94,7 @@ pub(super) fn weight_gradient(
     let images = [e.batch, chunk];
     let params: Vec<u32> =
         counts.into_iter().chain(geometry(e, e.x, e.y)).chain(images).map(|v| v as u32).collect();
-    let constants =
-        [("LANES", lanes), ("ROWS", choice::rows_of_tile(e.cout)), ("WIDE", u32::from(columns > width / 2))];
+    let constants = [("LANES", lanes), ("ROWS", tile_rows), ("WIDE", u32::from(columns > width / 2))];
     gpu.dispatch(Dispatch {
         op: "conv2d_weight_gradient",
         source: Source::File(&WEIGHT, &constants),
