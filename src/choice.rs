@@ -265,34 +265,24 @@ impl Variant for Lanes {
     }
 }
 
-/// For a softmax of rows whose terms are `inner` apart.
-pub(crate) fn softmax(c: &Capabilities, rows: usize, terms: usize, inner: usize) -> Candidates<Lanes> {
-    let best = if c.kind != Kind::Software && inner == 1 {
-        // The lanes of one row read neighbours in one access; lanes of different rows do not.
-        match terms {
-            0..8 => 1,
-            8..128 => 8,
-            _ => 64,
-        }
-    } else {
-        sharing(rows, terms)
-    };
+/// For softmax, sums and maxima of rows whose terms are `stride` apart.
+pub(crate) fn rows(c: &Capabilities, rows: usize, terms: usize, stride: usize) -> Candidates<Lanes> {
+    // Lanes of different rows read neighbours where those of one row do not.
+    let best = if stride > 1 && c.kind != Kind::Software { 1 } else { sharing(c, rows, terms) };
     Candidates::of(Lanes(best), [1, 8, 64].map(Lanes))
 }
 
-/// For sums and maxima of rows.
-pub(crate) fn reduction(rows: usize, terms: usize) -> Candidates<Lanes> {
-    Candidates::of(Lanes(sharing(rows, terms)), [1, 8, 64].map(Lanes))
-}
-
-/// One lane a row keeps all lanes busy where rows are many; a whole group shares a row where not.
-fn sharing(rows: usize, terms: usize) -> u32 {
-    if terms < 32 || rows >= 4096 {
-        1
-    } else if rows >= 512 {
-        8
-    } else {
-        64
+/// How many lanes share a row whose terms are neighbours.
+fn sharing(c: &Capabilities, rows: usize, terms: usize) -> u32 {
+    match c.kind {
+        // Barriers cost more than anything: the fewest lanes that keep all threads busy.
+        Kind::Software if terms < 32 || rows >= 256 => 1,
+        Kind::Software if rows >= 32 => 8,
+        Kind::Software => 64,
+        // The lanes of one row read neighbours in one access; lanes of different rows do not.
+        _ if terms < 8 => 1,
+        _ if terms < 128 => 8,
+        _ => 64,
     }
 }
 
@@ -322,13 +312,8 @@ pub(crate) fn norm(c: &Capabilities, rows: usize, terms: usize) -> Candidates<Sh
     let share = |lanes| Share { root: if lanes > 64 { 16 } else { 8 }, lanes };
     let wide = c.invocations >= 256;
     let best = match c.kind {
-        // Barriers cost more than anything: the fewest lanes that keep all threads busy.
-        Kind::Software => sharing(rows, terms),
-        // Lanes of one row read neighbours in one access.
-        _ if terms < 8 => 1,
-        _ if terms < 128 => 8,
-        _ if terms < 1024 || !wide => 64,
-        _ => 256,
+        Kind::Integrated | Kind::Discrete if wide && terms >= 1024 => 256,
+        _ => sharing(c, rows, terms),
     };
     let all = [1, 8, 64, 256].into_iter().filter(|&lanes| lanes < 256 || wide);
     Candidates::of(share(best), all.map(share))

@@ -2,7 +2,7 @@
 // Reference  src/ops/batch_norm/backward.rs
 // Layout     x, dy, dx: f32 [outer, channels, inner], dense; gamma, dgamma, dbeta: f32 [channels];
 //            saved: f32 [2, channels], δ before r, as forward.wgsl left it; partials: [channels, chunks] of
-//            (Σ dy, Σ dy·x̂)
+//            (Σ dy, Σ dy·x̂). X as in forward.wgsl
 // Bindings   0 params uniform · 1 x read · 2 gamma read · 3 dy read · 4 saved read
 //            5 partials · 6 dx · 7 dgamma · 8 dbeta read_write
 // Mapping    as forward.wgsl. STAGE 0 sums, STAGE 1 writes: two launches, or STAGE 2, both in one, where a
@@ -13,11 +13,14 @@
 
 const ROOT: u32 = 8u;
 const STAGE: u32 = 2u;
+const WIDTH: u32 = 4u; // terms in an X
 const LANES: u32 = ROOT * ROOT;
+
+alias X = vec4<f32>; // or f32
 
 struct Params {
     channels: u32,
-    inner: u32,
+    inner: u32, // in X, as the next two
     terms: u32, // of a channel
     chunk: u32, // terms of a chunk
     chunks: u32,
@@ -26,17 +29,25 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<X>;
 @group(0) @binding(2) var<storage, read> gamma: array<f32>;
-@group(0) @binding(3) var<storage, read> dy: array<f32>;
+@group(0) @binding(3) var<storage, read> dy: array<X>;
 @group(0) @binding(4) var<storage, read> saved: array<f32>;
 @group(0) @binding(5) var<storage, read_write> partials: array<vec2<f32>>;
-@group(0) @binding(6) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dx: array<X>;
 @group(0) @binding(7) var<storage, read_write> dgamma: array<f32>;
 @group(0) @binding(8) var<storage, read_write> dbeta: array<f32>;
 
 var<workgroup> lane_sums: array<vec2<f32>, LANES>;
 var<workgroup> root_sums: array<vec2<f32>, ROOT>;
+
+fn sum_of(value: X) -> f32 {
+    let four = vec4<f32>(value);
+    if WIDTH == 1u {
+        return four.x;
+    }
+    return (four.x + four.y) + (four.z + four.w);
+}
 
 // The sums over the lanes, for all of them: ROOT lanes add ROOT sums each, then every lane adds those. Two
 // barriers instead of one for each halving; a barrier costs more than a few additions.
@@ -71,7 +82,8 @@ struct Part {
 
 // One stage over the lane's terms, the second with the means of dy and of dy·x̂; the first returns their sums.
 fn sweep(stage: u32, part: Part, means: vec2<f32>) -> vec2<f32> {
-    var sums = vec2(0.0, 0.0);
+    var constant = X();
+    var along = X();
     // Term t is the element (t / inner, channel, t % inner); stepping both parts saves the divisions.
     var outer = part.term / params.inner;
     var within = part.term % params.inner;
@@ -79,7 +91,9 @@ fn sweep(stage: u32, part: Part, means: vec2<f32>) -> vec2<f32> {
         let at = (outer * params.channels + part.channel) * params.inner + within;
         let standard = (x[at] - part.k - part.delta) * part.rstd;
         if stage == 0u {
-            sums += vec2(dy[at], dy[at] * standard);
+            let slope = dy[at];
+            constant += slope;
+            along += slope * standard;
         } else {
             dx[at] = part.scale * (dy[at] - means.x - standard * means.y);
         }
@@ -90,7 +104,7 @@ fn sweep(stage: u32, part: Part, means: vec2<f32>) -> vec2<f32> {
             outer += 1u;
         }
     }
-    return sums;
+    return vec2(sum_of(constant), sum_of(along));
 }
 
 @compute @workgroup_size(LANES)
@@ -106,7 +120,7 @@ fn main(
     let first_chunk = channel * params.chunks;
     let start = group.z * params.chunk;
     let end = min(start + params.chunk, params.terms);
-    let k = x[channel * params.inner];
+    let k = vec4<f32>(x[channel * params.inner]).x;
     let rstd = saved[params.channels + channel];
     let part = Part(channel, start + local, end, k, saved[channel], rstd, gamma[channel] * rstd);
 
@@ -123,7 +137,7 @@ fn main(
             partials[first_chunk + group.z] = sums;
         }
     } else {
-        _ = sweep(1u, part, sums / f32(params.terms));
+        _ = sweep(1u, part, sums / f32(params.terms * WIDTH));
         if local == 0u && group.z == 0u {
             dbeta[channel] = sums.x;
             dgamma[channel] = sums.y;

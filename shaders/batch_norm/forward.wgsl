@@ -1,7 +1,8 @@
 // batch_norm   y = (x − μ)·r·γ + β,  r = 1/√(σ² + ε);  μ and σ² over a channel, all axes but the second
 // Reference  src/ops/batch_norm/mod.rs
 // Layout     x, y: f32 [outer, channels, inner], dense; gamma, beta, mean, variance: f32 [channels];
-//            saved: f32 [2, channels], δ before r; partials: f32 [2, channels, chunks]
+//            saved: f32 [2, channels], δ before r; partials: f32 [2, channels, chunks].
+//            X holds four terms where inner is a multiple of four
 // Bindings   0 params uniform · 1 x read · 2 gamma read · 3 beta read
 //            4 partials · 5 y · 6 mean · 7 variance · 8 saved read_write
 // Mapping    workgroup = one channel, folded over grid x and y, and one of its chunks, grid z; lanes stride
@@ -14,11 +15,14 @@
 
 const ROOT: u32 = 8u;
 const STAGE: u32 = 3u;
+const WIDTH: u32 = 4u; // terms in an X
 const LANES: u32 = ROOT * ROOT;
+
+alias X = vec4<f32>; // or f32
 
 struct Params {
     channels: u32,
-    inner: u32,
+    inner: u32, // in X, as the next two
     terms: u32, // of a channel
     chunk: u32, // terms of a chunk
     chunks: u32,
@@ -28,17 +32,25 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<X>;
 @group(0) @binding(2) var<storage, read> gamma: array<f32>;
 @group(0) @binding(3) var<storage, read> beta: array<f32>;
 @group(0) @binding(4) var<storage, read_write> partials: array<f32>;
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read_write> y: array<X>;
 @group(0) @binding(6) var<storage, read_write> mean: array<f32>;
 @group(0) @binding(7) var<storage, read_write> variance: array<f32>;
 @group(0) @binding(8) var<storage, read_write> saved: array<f32>;
 
 var<workgroup> lane_sums: array<f32, LANES>;
 var<workgroup> root_sums: array<f32, ROOT>;
+
+fn sum_of(value: X) -> f32 {
+    let four = vec4<f32>(value);
+    if WIDTH == 1u {
+        return four.x;
+    }
+    return (four.x + four.y) + (four.z + four.w);
+}
 
 // The sum over the lanes, for all of them: ROOT lanes add ROOT sums each, then every lane adds those. Two
 // barriers instead of one for each halving; a barrier costs more than a few additions.
@@ -67,7 +79,7 @@ fn mean_of_chunks(local: u32, start: u32) -> f32 {
     if local < params.chunks {
         sum = partials[start + local];
     }
-    return sum_lanes(local, sum) / f32(params.terms);
+    return sum_lanes(local, sum) / f32(params.terms * WIDTH);
 }
 
 // Where a lane begins in its chunk, and what it needs to know there.
@@ -82,7 +94,7 @@ struct Part {
 
 // One stage over the lane's terms; returns what it has added up.
 fn sweep(stage: u32, part: Part, delta: f32, scale: f32) -> f32 {
-    var sum = 0.0;
+    var sum = X();
     // Term t is the element (t / inner, channel, t % inner); stepping both parts saves the divisions.
     var outer = part.term / params.inner;
     var within = part.term % params.inner;
@@ -103,7 +115,7 @@ fn sweep(stage: u32, part: Part, delta: f32, scale: f32) -> f32 {
             outer += 1u;
         }
     }
-    return sum;
+    return sum_of(sum);
 }
 
 @compute @workgroup_size(LANES)
@@ -119,12 +131,12 @@ fn main(
     let first_chunk = channel * params.chunks;
     let start = group.z * params.chunk;
     let end = min(start + params.chunk, params.terms);
-    let k = x[channel * params.inner];
+    let k = vec4<f32>(x[channel * params.inner]).x;
     let part = Part(channel, start + local, end, k, gamma[channel], beta[channel]);
     let all_chunks = params.channels * params.chunks;
     var delta = 0.0;
     if STAGE == 3u {
-        delta = sum_lanes(local, sweep(0u, part, 0.0, 0.0)) / f32(params.terms);
+        delta = sum_lanes(local, sweep(0u, part, 0.0, 0.0)) / f32(params.terms * WIDTH);
     } else if STAGE > 0u {
         delta = mean_of_chunks(local, first_chunk);
     }
@@ -136,7 +148,7 @@ fn main(
     } else {
         var squares: f32;
         if STAGE == 3u {
-            squares = sum_lanes(local, sweep(1u, part, delta, 0.0)) / f32(params.terms);
+            squares = sum_lanes(local, sweep(1u, part, delta, 0.0)) / f32(params.terms * WIDTH);
         } else {
             squares = mean_of_chunks(local, all_chunks + first_chunk);
         }

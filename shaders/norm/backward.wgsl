@@ -5,7 +5,7 @@
 //            gamma: f32 [groups, per_group]; saved: f32 [2, rows], δ before r, as forward.wgsl left it
 // Bindings   0 params uniform · 1 x read · 2 gamma read · 3 dy read · 4 saved read · 5 dx read_write
 // Mapping    as forward.wgsl
-// Tiles      ROOT, LANES and PER_TERM as in forward.wgsl; workgroup memory 8·(ROOT² + ROOT) bytes
+// Tiles      ROOT, LANES, PER_TERM and X as in forward.wgsl; workgroup memory 8·(ROOT² + ROOT) bytes
 // Numerics   f32; k is the row's first element, as in the forward pass
 // Barriers   every lane reaches each one, lanes of rows beyond the end included
 
@@ -13,25 +13,37 @@ const ROOT: u32 = 8u;
 const LANES: u32 = 64u;
 const CENTRED: bool = true;
 const PER_TERM: bool = false;
+const WIDTH: u32 = 4u; // terms in an X
 const GROUP: u32 = ROOT * ROOT;
+
+alias X = vec4<f32>; // or f32
+alias Scale = f32; // or, where PER_TERM, X
 
 struct Params {
     rows: u32,
-    terms: u32, // of a row
+    terms: u32, // of a row, in X
     groups: u32,
     per_group: u32,
-    inner: u32,
+    inner: u32, // in X
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> gamma: array<f32>;
-@group(0) @binding(3) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<X>;
+@group(0) @binding(2) var<storage, read> gamma: array<Scale>;
+@group(0) @binding(3) var<storage, read> dy: array<X>;
 @group(0) @binding(4) var<storage, read> saved: array<f32>;
-@group(0) @binding(5) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dx: array<X>;
 
 var<workgroup> lane_sums: array<vec2<f32>, GROUP>;
 var<workgroup> root_sums: array<vec2<f32>, ROOT>;
+
+fn sum_of(value: X) -> f32 {
+    let four = vec4<f32>(value);
+    if WIDTH == 1u {
+        return four.x;
+    }
+    return (four.x + four.y) + (four.z + four.w);
+}
 
 fn sum_from(start: u32) -> vec2<f32> {
     var sum = lane_sums[start];
@@ -80,18 +92,20 @@ fn main(
 
     var k = 0.0;
     if CENTRED {
-        k = x[base];
+        k = vec4<f32>(x[base]).x;
     }
-    var sums = vec2(0.0, 0.0);
+    var constant = X();
+    var along = X();
     for (var term = lane; term < terms; term += LANES) {
         var channel = term;
         if !PER_TERM {
             channel = first_channel + term / params.inner;
         }
-        let g = gamma[channel] * dy[base + term];
-        sums += vec2(g, g * ((x[base + term] - k - delta) * rstd));
+        let g = X(gamma[channel]) * dy[base + term];
+        constant += g;
+        along += g * ((x[base + term] - k - delta) * rstd);
     }
-    let means = sum_lanes(local, sums) / f32(params.terms);
+    let means = sum_lanes(local, vec2(sum_of(constant), sum_of(along))) / f32(params.terms * WIDTH);
 
     for (var term = lane; term < terms; term += LANES) {
         var channel = term;
@@ -99,7 +113,7 @@ fn main(
             channel = first_channel + term / params.inner;
         }
         let standard = (x[base + term] - k - delta) * rstd;
-        var g = gamma[channel] * dy[base + term];
+        var g = X(gamma[channel]) * dy[base + term];
         if CENTRED {
             g -= means.x;
         }

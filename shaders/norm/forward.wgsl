@@ -1,7 +1,8 @@
 // norm   y = (x − μ)·r·γ + β,  r = 1/√(σ² + ε),  over a row; not CENTRED: y = x·r·γ,  r = 1/√(mean x² + ε)
 // Reference  src/ops/norm/mod.rs
 // Layout     x, y: f32 [outer, groups, per_group, inner], dense, a row being what the last two axes span;
-//            gamma, beta: f32 [groups, per_group]; saved: f32 [2, rows], δ before r
+//            gamma, beta: f32 [groups, per_group]; saved: f32 [2, rows], δ before r. X holds four terms
+//            where all four are there and, unless PER_TERM, of one channel
 // Bindings   0 params uniform · 1 x read · 2 gamma read · 3 beta read, not CENTRED: not looked at
 //            4 y read_write · 5 saved read_write
 // Mapping    LANES invocations share a row; groups beyond the device's limit fold into grid y
@@ -15,26 +16,38 @@ const ROOT: u32 = 8u;
 const LANES: u32 = 64u;
 const CENTRED: bool = true;
 const PER_TERM: bool = false;
+const WIDTH: u32 = 4u; // terms in an X
 const GROUP: u32 = ROOT * ROOT;
+
+alias X = vec4<f32>; // or f32
+alias Scale = f32; // or, where PER_TERM, X
 
 struct Params {
     rows: u32,
-    terms: u32, // of a row
+    terms: u32, // of a row, in X
     groups: u32,
     per_group: u32,
-    inner: u32,
+    inner: u32, // in X
     eps: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read> gamma: array<f32>;
-@group(0) @binding(3) var<storage, read> beta: array<f32>;
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<X>;
+@group(0) @binding(2) var<storage, read> gamma: array<Scale>;
+@group(0) @binding(3) var<storage, read> beta: array<Scale>;
+@group(0) @binding(4) var<storage, read_write> y: array<X>;
 @group(0) @binding(5) var<storage, read_write> saved: array<f32>;
 
 var<workgroup> lane_sums: array<f32, 2u * GROUP>;
 var<workgroup> root_sums: array<f32, ROOT>;
+
+fn sum_of(value: X) -> f32 {
+    let four = vec4<f32>(value);
+    if WIDTH == 1u {
+        return four.x;
+    }
+    return (four.x + four.y) + (four.z + four.w);
+}
 
 fn sum_from(start: u32) -> f32 {
     var sum = lane_sums[start];
@@ -79,23 +92,24 @@ fn main(
     let terms = select(0u, params.terms, index < params.rows);
     let row = min(index, params.rows - 1u);
     let base = row * params.terms;
-    let count = f32(params.terms);
+    let count = f32(params.terms * WIDTH);
 
     var k = 0.0;
     var delta = 0.0;
     if CENTRED {
-        k = x[base];
+        k = vec4<f32>(x[base]).x;
+        var differences = X();
         for (var term = lane; term < terms; term += LANES) {
-            delta += x[base + term] - k;
+            differences += x[base + term] - k;
         }
-        delta = sum_lanes(local, 0u, delta) / count;
+        delta = sum_lanes(local, 0u, sum_of(differences)) / count;
     }
-    var squares = 0.0;
+    var squares = X();
     for (var term = lane; term < terms; term += LANES) {
         let centred = x[base + term] - k - delta;
         squares += centred * centred;
     }
-    let rstd = inverseSqrt(sum_lanes(local, GROUP, squares) / count + params.eps);
+    let rstd = inverseSqrt(sum_lanes(local, GROUP, sum_of(squares)) / count + params.eps);
 
     let first_channel = row % params.groups * params.per_group;
     for (var term = lane; term < terms; term += LANES) {
@@ -103,9 +117,9 @@ fn main(
         if !PER_TERM {
             channel = first_channel + term / params.inner;
         }
-        let scaled = (x[base + term] - k - delta) * rstd * gamma[channel];
+        let scaled = (x[base + term] - k - delta) * rstd * X(gamma[channel]);
         if CENTRED {
-            y[base + term] = scaled + beta[channel];
+            y[base + term] = scaled + X(beta[channel]);
         } else {
             y[base + term] = scaled;
         }

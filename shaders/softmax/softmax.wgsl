@@ -1,7 +1,8 @@
 // softmax   y[r, c] = exp(x[r, c] − m[r]) / Σj exp(x[r, j] − m[r]),  m[r] = maxj x[r, j]
 //           LOG: y[r, c] = (x[r, c] − m[r]) − ln Σj exp(x[r, j] − m[r])
 // Reference  src/ops/softmax.rs
-// Layout     x, y: f32 [outer, terms, inner], dense; row r = (outer, inner) strides by inner
+// Layout     x, y: f32 [outer, terms, inner], dense; row r = (outer, inner) strides by inner. Where inner is 1 and
+//            terms a multiple of four, X holds four terms
 // Bindings   0 params uniform · 1 x read · 2 y read_write
 // Mapping    LANES invocations share a row; groups beyond the device's limit fold into grid y
 // Tiles      LANES, 1, 8 or 64: a workgroup's 64 invocations work on 64, 8 or one row
@@ -11,20 +12,31 @@
 
 const LANES: u32 = 64u;
 const LOG: bool = false;
+const WIDTH: u32 = 4u; // terms in an X
 const GROUP: u32 = 64u;
+
+alias X = vec4<f32>; // or f32
 
 struct Params {
     rows: u32,
-    terms: u32,
+    terms: u32, // of a row, in X
     inner: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> x: array<X>;
+@group(0) @binding(2) var<storage, read_write> y: array<X>;
 
 // Each lane's maximum, each lane's sum, and eight of whichever is being combined.
 var<workgroup> partial: array<f32, 136>;
+
+fn sum_of(value: X) -> f32 {
+    let four = vec4<f32>(value);
+    if WIDTH == 1u {
+        return four.x;
+    }
+    return (four.x + four.y) + (four.z + four.w);
+}
 
 fn combine_eight(start: u32, maximum: bool) -> f32 {
     var all = partial[start];
@@ -68,17 +80,18 @@ fn main(
     let row = min(index, params.rows - 1u);
     let base = row / params.inner * params.terms * params.inner + row % params.inner;
 
-    var largest = x[base];
+    var maxima = x[base];
     for (var term = lane; term < terms; term += LANES) {
-        largest = max(largest, x[base + term * params.inner]);
+        maxima = max(maxima, x[base + term * params.inner]);
     }
-    largest = combine_lanes(local, largest, true);
+    let four = vec4<f32>(maxima);
+    let largest = combine_lanes(local, max(max(four.x, four.y), max(four.z, four.w)), true);
 
-    var total = 0.0;
+    var sums = X();
     for (var term = lane; term < terms; term += LANES) {
-        total += exp(x[base + term * params.inner] - largest);
+        sums += exp(x[base + term * params.inner] - largest);
     }
-    total = combine_lanes(local, total, false);
+    let total = combine_lanes(local, sum_of(sums), false);
 
     for (var term = lane; term < terms; term += LANES) {
         let at = base + term * params.inner;

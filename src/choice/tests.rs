@@ -127,8 +127,9 @@ proptest! {
                 Convolution::Tiled { .. } => tiled,
             });
         }
-        launchable(&c, &softmax(&c, m, k, n), |_| &SOFTMAX);
-        launchable(&c, &reduction(m, k), |_| &REDUCE);
+        for shader in [&SOFTMAX, &REDUCE] {
+            launchable(&c, &rows(&c, m, k, n), |_| shader);
+        }
         for each in 0..2 {
             launchable(&c, &norm(&c, m, k), |_| &NORM[each]);
             launchable(&c, &recurrent(&c, batch, units), |_| &RECURRENT[each]);

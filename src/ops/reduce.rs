@@ -186,7 +186,9 @@ fn launch(
         && fours(&terms)
         && kept.strides[..kept.shape.rank()].iter().chain([&kept.offset]).all(fours);
     let chunk = terms.div_ceil(chunks).next_multiple_of(if quads { 4 } else { 1 });
-    let Lanes(lanes) = gpu.choose("reduce", &[rows, chunk], choice::reduction(rows, chunk));
+    let stride = reduced.strides[..reduced.shape.rank()].last().map_or(1, |&stride| stride);
+    let candidates = choice::rows(&gpu.capabilities(), rows, chunk, stride);
+    let Lanes(lanes) = gpu.choose("reduce", &[rows, chunk, stride], candidates);
     let ((kept_dims, kept_strides), (dims, strides)) = (words(kept), words(reduced));
     let params = ReduceParams {
         rows: rows as u32,
@@ -329,7 +331,7 @@ impl Tensor {
 /// The cases of this room.
 pub(super) fn rooms() -> Vec<crate::verify::Room> {
     use crate::verify::{Case, Input, Room};
-    let shapes: [(&str, Vec<usize>, Vec<isize>); 9] = [
+    let shapes: [(&str, Vec<usize>, Vec<isize>); 13] = [
         ("1", vec![1], vec![]),
         ("64x33 rows", vec![64, 33], vec![-1]),
         ("65x31 columns", vec![65, 31], vec![0]),
@@ -339,6 +341,10 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         ("3x9001 long", vec![3, 9001], vec![1]),
         ("66000x3 many rows", vec![66_000, 3], vec![1]),
         ("600x130", vec![600, 130], vec![1]),
+        ("31x36 in fours", vec![31, 36], vec![1]),
+        ("43x36 in fours", vec![43, 36], vec![1]),
+        ("255x35", vec![255, 35], vec![1]),
+        ("259x64 in fours", vec![259, 64], vec![1]),
     ];
     let mut sum = Vec::new();
     let mut max = Vec::new();

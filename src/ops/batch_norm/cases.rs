@@ -11,7 +11,7 @@ const EPS: f64 = 0.125;
 
 /// Shapes at the edges of what the kernels do: 64 lanes and, from 1024 terms on, 256; chunks from 4096 terms
 /// on; both ways to step through a channel, by rows longer and shorter than the lanes; every rank.
-const SHAPES: [&[usize]; 22] = [
+const SHAPES: [&[usize]; 23] = [
     &[2, 1],
     &[3, 5],
     &[63, 3],
@@ -33,6 +33,7 @@ const SHAPES: [&[usize]; 22] = [
     &[3, 1, 61, 67],
     &[2, 5, 64, 65],
     &[131, 2, 33],
+    &[131, 2, 36],
     &[4099, 1],
 ];
 

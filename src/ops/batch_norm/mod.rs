@@ -226,6 +226,8 @@ fn per_channel(vector: &Tensor, rank: usize) -> Result<Tensor> {
 /// How channels are cut into chunks, each a workgroup.
 struct Split {
     extents: Extents,
+    /// How many terms are taken at a time: 1 or 4. The next is in these.
+    width: usize,
     chunk: usize,
     chunks: usize,
     /// The square root of the number of lanes.
@@ -262,8 +264,9 @@ impl Split {
         let wanted = choice::streams(&gpu.capabilities());
         // At most one for each of the 256 lanes that chunks have, for one group adds up what they leave.
         let chunks = (wanted / extents.channels).clamp(1, terms.div_ceil(Self::LONG).min(256));
-        let chunk = terms.div_ceil(chunks);
-        Split { extents, chunk, chunks, root: if chunk < 1024 { 8 } else { 16 } }
+        let width = if extents.inner.is_multiple_of(4) { 4 } else { 1 };
+        let chunk = (terms / width).div_ceil(chunks);
+        Split { extents, width, chunk, chunks, root: if chunk * width < 1024 { 8 } else { 16 } }
     }
 
     fn groups(&self) -> usize {
@@ -271,14 +274,15 @@ impl Split {
     }
 
     fn params(&self) -> SplitParams {
+        let inner = self.extents.inner / self.width;
         SplitParams {
             channels: self.extents.channels as u32,
-            inner: self.extents.inner as u32,
-            terms: self.extents.terms() as u32,
+            inner: inner as u32,
+            terms: (self.extents.terms() / self.width) as u32,
             chunk: self.chunk as u32,
             chunks: self.chunks as u32,
-            outer_step: (self.root * self.root / self.extents.inner) as u32,
-            inner_step: (self.root * self.root % self.extents.inner) as u32,
+            outer_step: (self.root * self.root / inner) as u32,
+            inner_step: (self.root * self.root % inner) as u32,
         }
     }
 
@@ -294,7 +298,15 @@ impl Split {
         let [x, y, _] = gpu.fold(self.extents.channels, 1);
         gpu.dispatch(Dispatch {
             op,
-            source: Source::File(shader, &[("ROOT", self.root as u32), ("STAGE", stage)]),
+            source: Source::File(
+                shader,
+                &[
+                    ("ROOT", self.root as u32),
+                    ("STAGE", stage),
+                    ("WIDTH", self.width as u32),
+                    ("X", self.width as u32),
+                ],
+            ),
             params,
             buffers,
             groups: [x, y, self.chunks as u32],

@@ -13,7 +13,7 @@ const EPS: f64 = 0.125;
 
 /// Rows of one, two and three levels of lanes on either family of kernels, and more than fill a workgroup;
 /// more rows than groups along one axis of the grid.
-const ROWS: [&[usize]; 21] = [
+const ROWS: [&[usize]; 25] = [
     &[1, 1],
     &[3, 1],
     &[5, 7],
@@ -27,7 +27,11 @@ const ROWS: [&[usize]; 21] = [
     &[2, 127],
     &[9, 128],
     &[3, 129],
+    &[31, 36],
+    &[41, 36],
+    &[255, 35],
     &[257, 3],
+    &[259, 32],
     &[511, 33],
     &[513, 41],
     &[2, 1023],
@@ -38,7 +42,7 @@ const ROWS: [&[usize]; 21] = [
 ];
 
 /// [N, C, ..] and the number of groups.
-const GROUPS: [(&[usize], usize); 12] = [
+const GROUPS: [(&[usize], usize); 14] = [
     (&[1, 1, 1], 1),
     (&[2, 6], 3),
     (&[3, 4, 5], 2),
@@ -46,6 +50,8 @@ const GROUPS: [(&[usize], usize); 12] = [
     (&[2, 6, 5, 7], 1),
     (&[3, 4, 31], 4),
     (&[2, 4, 33], 2),
+    (&[2, 6, 36], 3),
+    (&[43, 4, 12], 2),
     (&[2, 3, 4, 3, 5], 3),
     (&[5, 2, 8, 8], 1),
     (&[3, 4, 32, 33], 2),

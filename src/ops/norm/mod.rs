@@ -180,6 +180,10 @@ struct Share {
     root: usize,
     /// Invocations to a row.
     lanes: usize,
+    /// Whether gamma has an entry for each term.
+    per_term: bool,
+    /// How many terms are taken at a time: 1 or 4.
+    width: u32,
 }
 
 #[repr(C)]
@@ -198,26 +202,31 @@ impl Share {
         let (rows, terms) = (extents.rows(), extents.terms());
         let candidates = choice::norm(&gpu.capabilities(), rows, terms);
         let choice::Share { root, lanes } = gpu.choose("norm", &[rows, terms], candidates);
-        Share { extents, centred, root: root as usize, lanes: lanes as usize }
+        let per_term = extents.groups == 1 && extents.inner == 1;
+        let neighbours = if per_term { terms } else { extents.inner };
+        let width = if neighbours.is_multiple_of(4) { 4 } else { 1 };
+        Share { extents, centred, root: root as usize, lanes: lanes as usize, per_term, width }
     }
 
-    fn constants(&self) -> [(&'static str, u32); 4] {
-        let per_term = self.extents.groups == 1 && self.extents.inner == 1;
+    fn constants(&self) -> [(&'static str, u32); 7] {
         [
             ("ROOT", self.root as u32),
             ("LANES", self.lanes as u32),
             ("CENTRED", self.centred.into()),
-            ("PER_TERM", per_term.into()),
+            ("PER_TERM", self.per_term.into()),
+            ("WIDTH", self.width),
+            ("X", self.width),
+            ("Scale", if self.per_term { self.width } else { 1 }),
         ]
     }
 
     fn params(&self, eps: f64) -> RowParams {
         RowParams {
             rows: self.extents.rows() as u32,
-            terms: self.extents.terms() as u32,
+            terms: self.extents.terms() as u32 / self.width,
             groups: self.extents.groups as u32,
             per_group: self.extents.per_group as u32,
-            inner: self.extents.inner as u32,
+            inner: (self.extents.inner as u32 / self.width).max(1),
             eps: eps as f32,
         }
     }
