@@ -8,7 +8,7 @@
 //            rows or columns to a word, a line of words longer than what it holds, so that lanes write to
 //            different banks
 // Numerics   f32; each output sums its terms in order, taps innermost; taps outside the image add zero
-// Barriers   one to begin and two a step of 8 terms; a whole group leaves or stays together
+// Barriers   two a step of 8 terms; a whole group leaves or stays together
 //
 // With TRANSPOSED the same product runs backwards, y the gradient of an input from that of an output x:
 // rows are input channels, and a tap reaches the output position whose window put it there. STRIDED is whether
@@ -56,19 +56,12 @@ struct Params {
 
 var<workgroup> row_tile: array<vec4<f32>, STEP * ROW_LINE>; // 8 terms by ROWS·WY rows
 var<workgroup> column_tile: array<vec4<f32>, STEP * COLUMN_LINE>; // 8 terms by 4·WX columns
-// Of each column: where its image begins in x, and its position in the plane of y.
-var<workgroup> places: array<vec3<u32>, 4u * WX>;
 
 // A channel and a tap.
 struct Term {
     c: u32,
     i: u32,
     j: u32,
-}
-
-fn term(k: u32) -> Term {
-    let row = k / params.kernel_w;
-    return Term(row / params.kernel_h, row % params.kernel_h, k % params.kernel_w);
 }
 
 fn next(t: Term) -> Term {
@@ -82,7 +75,7 @@ fn next(t: Term) -> Term {
     return n;
 }
 
-// What a term reads for a column.
+// What a term reads for a column: where its image begins in x, and its position in the plane of y.
 fn source(place: vec3<u32>, t: Term) -> f32 {
     // Before the image's first row or column the subtraction wraps to a number beyond its last.
     var sy = place.y;
@@ -129,12 +122,9 @@ fn main(
     let ty = local / WX;
     let plane = params.y_h * params.y_w;
     // Rows and columns beyond the edge repeat the last one and are not stored.
-    for (var column = local; column < 4u * WX; column += 64u) {
-        let n = min(n0 + column, params.columns - 1u);
-        let image = (n / plane * params.groups + g) * (params.channels * params.x_h * params.x_w);
-        places[column] = vec3(image, n % plane / params.y_w, n % params.y_w);
-    }
-    workgroupBarrier();
+    let column = min(n0 + local, params.columns - 1u);
+    let image = (column / plane * params.groups + g) * (params.channels * params.x_h * params.x_w);
+    let place = vec3(image, column % plane / params.y_w, column % params.y_w);
     let taps = params.kernel_h * params.kernel_w;
     let terms = params.channels * taps;
     let weights = g * params.rows * params.channels * taps;
@@ -146,27 +136,21 @@ fn main(
     var row5 = vec4<f32>();
     var row6 = vec4<f32>();
     var row7 = vec4<f32>();
-    var first = term(0u);
+    var t = Term(0u, 0u, 0u);
     for (var k0 = 0u; k0 < terms; k0 += STEP) {
-        // Lanes read along the terms of a row, which are neighbours in w, and along the columns of a term.
+        // Lanes read along the terms of a row, which are neighbours in w, and each its own of the 64 columns.
         let k = k0 + local % STEP;
-        let place = weights + k / taps * params.w_channel + k % taps;
-        for (var four = local / STEP; four < ROW_FOURS; four += 64u / STEP) {
+        let weight = weights + k / taps * params.w_channel + k % taps;
+        let four = local / STEP;
+        if four < ROW_FOURS {
             let rows = min(vec4(m0 + 4u * four) + vec4(0u, 1u, 2u, 3u), vec4(params.rows - 1u));
-            let at = select(vec4<u32>(), place + rows * params.w_row, k < terms);
+            let at = select(vec4<u32>(), weight + rows * params.w_row, k < terms);
             let values = vec4(w[at.x], w[at.y], w[at.z], w[at.w]);
             row_tile[local % STEP * ROW_LINE + four] = select(vec4<f32>(), values, k < terms);
         }
-        for (var column = local; column < 4u * WX; column += 64u) {
-            let place = places[column];
-            var t = first;
-            for (var k = 0u; k < STEP; k++) {
-                column_tile[k * COLUMN_LINE + column / 4u][column % 4u] = source(place, t);
-                t = next(t);
-            }
-        }
-        for (var k = 0u; k < STEP; k++) {
-            first = next(first);
+        for (var line = 0u; line < STEP; line++) {
+            column_tile[line * COLUMN_LINE + local / 4u][local % 4u] = source(place, t);
+            t = next(t);
         }
         workgroupBarrier();
         for (var k = 0u; k < STEP; k++) {

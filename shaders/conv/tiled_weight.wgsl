@@ -72,14 +72,12 @@ fn main(
     let ty = local / WX;
     // Rows and columns beyond the edge repeat the last one and are not stored.
     let taps = params.kernel_h * params.kernel_w;
-    for (var column = local; column < 4u * WX; column += 64u) {
-        let n = min(n0 + column, params.columns - 1u);
-        let tap = n % taps;
-        // Negative shifts wrap; adding a position brings them back, or leaves them beyond the image.
-        let shift_y = tap / params.kernel_w * params.dilation_h - params.padding_h;
-        let shift_x = tap % params.kernel_w * params.dilation_w - params.padding_w;
-        places[column] = vec3(n / taps * (params.x_h * params.x_w), shift_y, shift_x);
-    }
+    let column = min(n0 + local, params.columns - 1u);
+    let tap = column % taps;
+    // Negative shifts wrap; adding a position brings them back, or leaves them beyond the image.
+    let shift_y = tap / params.kernel_w * params.dilation_h - params.padding_h;
+    let shift_x = tap % params.kernel_w * params.dilation_w - params.padding_w;
+    places[local] = vec3(column / taps * (params.x_h * params.x_w), shift_y, shift_x);
     workgroupBarrier();
     let plane = params.y_h * params.y_w;
     let end = min((chunk + 1u) * params.chunk, params.positions);
@@ -101,12 +99,13 @@ fn main(
         let y_start = image * params.rows * plane + p;
         let x_start = image * params.channels * params.x_h * params.x_w;
         let corner = vec2(p / params.y_w * params.stride_h, p % params.y_w * params.stride_w);
-        for (var four = local / STEP; four < ROW_FOURS; four += 64u / STEP) {
-            let rows = min(vec4(m0 + 4u * four) + vec4(0u, 1u, 2u, 3u), vec4(params.rows - 1u));
+        let row_four = local / STEP;
+        if row_four < ROW_FOURS {
+            let rows = min(vec4(m0 + 4u * row_four) + vec4(0u, 1u, 2u, 3u), vec4(params.rows - 1u));
             let at = y_start + rows * plane;
-            row_tile[k * ROW_LINE + four] = select(vec4<f32>(), vec4(dy[at.x], dy[at.y], dy[at.z], dy[at.w]), open);
+            row_tile[k * ROW_LINE + row_four] = select(vec4<f32>(), vec4(dy[at.x], dy[at.y], dy[at.z], dy[at.w]), open);
         }
-        for (var four = local / STEP; four < WX; four += 64u / STEP) {
+        for (var four = row_four; four < WX; four += 64u / STEP) {
             var values: vec4<f32>;
             for (var j = 0u; j < 4u; j++) {
                 let place = places[4u * four + j];

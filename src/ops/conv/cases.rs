@@ -7,7 +7,7 @@ type Size = ([usize; 4], [usize; 4], Conv2dOptions, bool);
 
 pub(in crate::ops) fn rooms() -> Vec<Room> {
     let o = Conv2dOptions::default();
-    let sizes: [(&str, Size); 25] = [
+    let sizes: [(&str, Size); 30] = [
         ("1x1x1x1 k1", ([1, 1, 1, 1], [1, 1, 1, 1], o, true)),
         ("2x3x7x6 k3", ([2, 3, 7, 6], [4, 3, 3, 3], o, true)),
         ("1x1x28x28 k5 s2 p2", ([1, 1, 28, 28], [8, 1, 5, 5], o.stride([2, 2]).padding([2, 2]), true)),
@@ -34,6 +34,12 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
         ("2x8x7x12 dilation", ([2, 8, 7, 12], [4, 8, 3, 2], o.dilation([1, 3]).padding([1, 2]), false)),
         ("40x8x6x6 groups 2", ([40, 8, 6, 6], [8, 4, 3, 3], o.groups(2).padding([1, 1]), true)),
         ("2x16x6x10 k3 p1", ([2, 16, 6, 10], [17, 16, 3, 3], o.padding([1, 1]), false)),
+        ("1x4x14x14 k1", ([1, 4, 14, 14], [4, 4, 1, 1], o, false)),
+        ("2x4x6x8 dilation", ([2, 4, 6, 8], [4, 4, 3, 3], o.dilation([1, 2]).padding([1, 2]), false)),
+        ("1x4x6x8 k3 p1 s1x2", ([1, 4, 6, 8], [8, 4, 3, 3], o.padding([1, 1]).stride([1, 2]), true)),
+        // Several tiles each way in either group, the last one nearly empty or full.
+        ("1x72x4x4 groups 2", ([1, 72, 4, 4], [64, 36, 3, 3], o.groups(2).padding([1, 1]), true)),
+        ("1x64x5x5 groups 2", ([1, 64, 5, 5], [8, 32, 2, 2], o.groups(2), false)),
         ("5x47x2x2 s2", ([5, 47, 2, 2], [8, 47, 1, 1], o.stride([2, 2]), false)),
     ];
     let mut cases = Vec::new();
