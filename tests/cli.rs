@@ -77,3 +77,25 @@ fn bench_prints_what_others_read() {
     assert!(row["dispatches"] == 0 && row["checked"] == true, "{row}");
     assert!(!gradus(&["bench", "no workload is called so", "--device", "cpu"]).status.success());
 }
+
+#[test]
+fn bench_times_families_from_small_to_large() {
+    let folder = std::env::temp_dir().join(format!("gradus-figures-{}", std::process::id()));
+    let mut args = vec!["bench", "lstm", "--scaling", "--within", "0.05", "--device", "cpu", "--json"];
+    args.extend(["--figures", folder.to_str().unwrap()]);
+    let found = json(&gradus(&args));
+    assert!(found["device"].is_string() && found["clock"].is_string() && found["checked"] == true, "{found}");
+    let [family] = &found["families"].as_array().unwrap()[..] else { panic!("one family: {found}") };
+    assert_eq!(family["name"], "lstm");
+    assert!(family["slope"].is_number() && family["steep"].is_boolean(), "{family}");
+    let points = family["points"].as_array().unwrap();
+    assert!(points.len() >= 4, "{family}");
+    for point in points {
+        for field in ["size", "flop", "median_ms", "gflops"] {
+            assert!(point[field].as_f64().unwrap() > 0.0, "{field} of {point}");
+        }
+    }
+    let svg = std::fs::read_to_string(folder.join("scaling.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("lstm, slope"));
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -6,10 +6,13 @@ use super::axis::{Scale, Span};
 use super::plot::{Mark, Plot, Series};
 use super::text::escape;
 
-const WIDTH: f64 = 480.0;
-const HEIGHT: f64 = 320.0;
+/// Width and height of a plot on the page.
+const ON_PAGE: (f64, f64) = (480.0, 320.0);
 const TOP: f64 = 36.0;
 const RIGHT: f64 = 14.0;
+/// Around the legend of a file, and the height of its lines.
+const MARGIN: f64 = 12.0;
+const LINE: f64 = 20.0;
 const BOTTOM: f64 = 52.0;
 /// Colours in the palette; the style sheet has as many.
 const PALETTE: usize = 6;
@@ -35,8 +38,47 @@ impl Frame<'_> {
     }
 }
 
-/// The legend and the drawing.
+/// The legend and the drawing, for the page.
 pub(super) fn draw(plot: &Plot, alt: &str) -> String {
+    let (drawing, lost) = drawing(plot, ON_PAGE);
+    let note = match lost {
+        0 => String::new(),
+        1 => "<p class=\"warning\">1 point has no place on these axes and is not drawn.</p>".to_owned(),
+        _ => format!("<p class=\"warning\">{lost} points have no place on these axes and are not drawn.</p>"),
+    };
+    format!("{}{}{note}", legend(plot), picture(ON_PAGE.0, ON_PAGE.1, alt, &drawing))
+}
+
+/// The legend and the drawing as a file of its own.
+pub(super) fn file(plot: &Plot, alt: &str, (width, height): (f64, f64)) -> String {
+    let (mut x, mut y) = (MARGIN, MARGIN);
+    let mut keys = String::new();
+    for (key, name) in keys_and_names(plot) {
+        // Letters of the legend are no wider than that on average.
+        let room = 36.0 + 6.6 * name.chars().count() as f64;
+        if x > MARGIN && x + room > width {
+            (x, y) = (MARGIN, y + LINE);
+        }
+        let name = escape(name);
+        let _ = write!(
+            keys,
+            "<g transform=\"translate({x:.1} {y:.1})\">{key}<text x=\"34\" y=\"11\">{name}</text></g>"
+        );
+        x += room + MARGIN;
+    }
+    let top = if keys.is_empty() { 0.0 } else { y + LINE };
+    let (whole, alt, style) = (top + height, escape(alt), include_str!("chart.css"));
+    let (drawing, _) = drawing(plot, (width, height));
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{whole}\" \
+         viewBox=\"0 0 {width} {whole}\" role=\"img\" aria-label=\"{alt}\">\n<style>\n{style}</style>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"var(--card)\"/>\n<g class=\"chart\">\n{keys}\n\
+         <g transform=\"translate(0 {top})\">{drawing}</g>\n</g>\n</svg>\n"
+    )
+}
+
+/// What stands between the edges of a picture of that size, and how many points have no place in it.
+fn drawing(plot: &Plot, (width, height): (f64, f64)) -> (String, usize) {
     let points = || plot.series.iter().flat_map(|series| &series.points);
     let rules =
         |vertical| plot.rules.iter().filter(move |rule| rule.vertical == vertical).map(|rule| rule.at);
@@ -54,7 +96,7 @@ pub(super) fn draw(plot: &Plot, alt: &str) -> String {
     let widest = y.ticks(5.0).iter().map(|tick| shown_chars(&tick.text)).max().unwrap_or(0);
     // Room for the larger letters of a narrow page too.
     let left = 14.0 + 7.9 * widest as f64;
-    let frame = Frame { x, y, left, width: WIDTH - left - RIGHT, height: HEIGHT - TOP - BOTTOM };
+    let frame = Frame { x, y, left, width: width - left - RIGHT, height: height - TOP - BOTTOM };
 
     let mut svg = String::new();
     axes(&mut svg, plot, &frame);
@@ -75,12 +117,7 @@ pub(super) fn draw(plot: &Plot, alt: &str) -> String {
     rule_lines(&mut svg, plot, &frame);
 
     let lost = points().filter(|(x, y)| frame.point(*x, *y).is_none()).count();
-    let note = match lost {
-        0 => String::new(),
-        1 => "<p class=\"warning\">1 point has no place on these axes and is not drawn.</p>".to_owned(),
-        _ => format!("<p class=\"warning\">{lost} points have no place on these axes and are not drawn.</p>"),
-    };
-    format!("{}{}{note}", legend(plot), picture(WIDTH, HEIGHT, alt, &svg))
+    (svg, lost)
 }
 
 /// An accessible `<svg>` around its content.
@@ -136,7 +173,7 @@ fn axes(svg: &mut String, plot: &Plot, frame: &Frame) {
     let _ = write!(
         svg,
         "<text class=\"title mid\" x=\"{middle:.1}\" y=\"{}\">{}</text>",
-        HEIGHT - 9.0,
+        bottom + BOTTOM - 9.0,
         plot.x.title()
     );
 }
@@ -275,14 +312,15 @@ fn rule_lines(svg: &mut String, plot: &Plot, frame: &Frame) {
 }
 
 fn legend(plot: &Plot) -> String {
-    let named: Vec<_> =
-        plot.series.iter().enumerate().filter(|(_, series)| !series.name.is_empty()).collect();
-    if named.is_empty() {
-        return String::new();
-    }
-    let entry = |(i, series): &(usize, &Series)| {
-        let line = format!("<path class=\"{}\" d=\"M1 7H27\"/>", style(*i, series, "line"));
-        let dot = marker(series.colour.unwrap_or(*i), 14.0, 7.0, &style(*i, series, "dot"));
+    let entries: String = keys_and_names(plot).map(|(key, name)| legend_entry(&key, name)).collect();
+    if entries.is_empty() { entries } else { format!("<ul class=\"legend\">{entries}</ul>") }
+}
+
+/// Of each series that has a name, a small drawing, 28 by 14, and the name.
+fn keys_and_names(plot: &Plot) -> impl Iterator<Item = (String, &str)> {
+    plot.series.iter().enumerate().filter(|(_, series)| !series.name.is_empty()).map(|(i, series)| {
+        let line = format!("<path class=\"{}\" d=\"M1 7H27\"/>", style(i, series, "line"));
+        let dot = marker(series.colour.unwrap_or(i), 14.0, 7.0, &style(i, series, "dot"));
         let key = match series.mark {
             Mark::Line | Mark::Step => line,
             Mark::Dots => dot,
@@ -290,13 +328,12 @@ fn legend(plot: &Plot) -> String {
             Mark::Bars => {
                 format!(
                     "<rect class=\"{}\" x=\"7\" y=\"1\" width=\"12\" height=\"12\"/>",
-                    style(*i, series, "bar")
+                    style(i, series, "bar")
                 )
             }
         };
-        legend_entry(&key, &series.name)
-    };
-    format!("<ul class=\"legend\">{}</ul>", named.iter().map(entry).collect::<String>())
+        (key, series.name.as_str())
+    })
 }
 
 /// One line of a legend: a small drawing, 28 by 14, and its name.

@@ -16,7 +16,7 @@ const SUMMARY_PARTS: usize = 6;
 pub(super) fn page(report: &Report) -> String {
     let words = Words::of(report.language);
     let (title, tag, footer) = (escape(&report.title), words.tag, words.footer);
-    let style = include_str!("style.css");
+    let style = concat!(include_str!("chart.css"), include_str!("style.css"));
     let mut html = format!(
         "<!doctype html>\n<html lang=\"{tag}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\

@@ -10,6 +10,7 @@
 //! ```
 
 use super::axis::Axis;
+use super::chart;
 
 /// What a series is drawn with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +162,13 @@ impl Plot {
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
         self
+    }
+
+    /// The plot as an SVG file of its own, legend above: it follows the reader's colour scheme and fetches nothing.
+    /// `alt` describes it for those who do not see it; width and height are those of the drawing without the
+    /// legend, in CSS pixels.
+    pub fn svg(&self, alt: &str, width: f64, height: f64) -> String {
+        chart::file(self, alt, (width, height))
     }
 
     /// What keeps this plot from being drawn as asked, if anything does.

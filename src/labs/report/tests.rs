@@ -109,3 +109,18 @@ fn lost_points_are_counted() {
     chapter.figure(Figure::new("f", plot));
     assert!(Report::new("t", "d", 0).chapter(chapter).html().contains("1 point has no place"));
 }
+
+#[test]
+fn a_plot_is_a_file_of_its_own() {
+    let plot = every_panel().into_iter().find_map(|panel| match panel {
+        Panel::Plot(plot) => Some(plot),
+        _ => None,
+    });
+    let svg = plot.unwrap().svg(NASTY, 480.0, 320.0);
+    assert_eq!(well_formed(&svg), Ok(()));
+    assert!(
+        !svg.contains("<script") && svg.matches("://").count() == 1,
+        "nothing but the name of the format"
+    );
+    assert!(svg.starts_with("<svg xmlns") && svg.contains("aria-label=\"&lt;script"));
+}

@@ -1,7 +1,9 @@
 //! `gradus bench`: workloads against the roofline of the device.
 
+mod figures;
 mod record;
 mod roofline;
+mod scaling;
 pub mod workloads;
 
 use crate::Cli;
@@ -16,9 +18,18 @@ use workloads::{Run, Workload};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only workloads whose names contain this.
+    /// Only workloads, or families, whose names contain this.
     #[arg(default_value = "")]
     filter: String,
+    /// Time families of workloads from small to large instead: how time grows with work.
+    #[arg(long, conflicts_with_all = ["save", "compare", "no_errors", "wall"])]
+    scaling: bool,
+    /// Seconds that a family may take; each has four sizes at least.
+    #[arg(long, value_name = "SECONDS", default_value_t = 8.0, requires = "scaling")]
+    within: f64,
+    /// Draw what was measured, as SVG, into this folder.
+    #[arg(long, value_name = "DIR")]
+    figures: Option<PathBuf>,
     /// Compile kernels without bounds tests and loop limits.
     #[arg(long)]
     unchecked: bool,
@@ -61,11 +72,17 @@ struct Row {
     clock: String,
 }
 
-/// Calls that are not timed, and at most and at least so many that are, within so long.
-const WARM_UP: usize = 2;
-const MOST: usize = 7;
-const LEAST: usize = 3;
-const WITHIN: Duration = Duration::from_secs(6);
+/// How often to call a workload.
+struct Effort {
+    /// Calls after the first that are not timed.
+    warm_up: usize,
+    /// At most and at least so many that are, within so long.
+    most: usize,
+    least: usize,
+    within: Duration,
+}
+
+const OF_A_ROW: Effort = Effort { warm_up: 3, most: 7, least: 3, within: Duration::from_secs(6) };
 
 const WALL: &str = "wall, queue drained";
 const DEVICE: &str = "device timestamps";
@@ -83,6 +100,9 @@ pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
         None => Vec::new(),
     };
     let roofline = Roofline::measure(&device)?;
+    if args.scaling {
+        return scaling::run(cli, args, &device, &roofline);
+    }
     if !cli.json {
         head(&device, &roofline, args);
     }
@@ -102,51 +122,80 @@ pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
         std::fs::write(path, json).map_err(|e| unreadable(path, e))?;
     }
     if rows.is_empty() {
-        return Err(Error::Argument {
-            op: "bench",
-            given: format!("no workload is called '{}'", args.filter),
-            remedy: "Run it without a filter to see all.".into(),
-        });
+        return Err(nothing_called(&args.filter));
+    }
+    if let Some(folder) = &args.figures {
+        figures::write(folder, "roofline.svg", figures::roofline(&device, &roofline, &rows))?;
     }
     Ok(true)
 }
 
-fn measure(device: &Device, workload: &Workload, roofline: &Roofline, args: &Args) -> Result<Row> {
+fn nothing_called(filter: &str) -> Error {
+    Error::Argument {
+        op: "bench",
+        given: format!("no workload is called '{filter}'"),
+        remedy: "Run it without a filter to see all.".into(),
+    }
+}
+
+/// What the calls of a workload took, in seconds.
+struct Timing {
+    /// The first, compiling included.
+    first: f64,
+    /// In order, by the wall.
+    walls: Vec<f64>,
+    /// In order, of the device's own work, where it offers timestamps.
+    stamps: Option<Vec<f64>>,
+    /// Of one call.
+    flop: f64,
+    dispatches: u64,
+}
+
+/// What stands at a share, from 0 to 1, of numbers in order.
+fn quantile(ordered: &[f64], share: f64) -> f64 {
+    ordered[((ordered.len() - 1) as f64 * share).round() as usize]
+}
+
+fn time(device: &Device, workload: &Workload, effort: &Effort) -> Result<Timing> {
     let mut run = (workload.make)(device, DType::F32)?;
     device.wait()?;
+    let launched = || device.as_gpu().map_or(0, |gpu| gpu.dispatches());
     let (first, _) = timed(device, &mut run)?;
-    for _ in 0..WARM_UP {
+    for _ in 1..effort.warm_up {
         timed(device, &mut run)?;
     }
-    let launched = || device.as_gpu().map_or(0, |gpu| gpu.dispatches());
     let before = launched();
     let (counted_run, flop) = counted(|| timed(device, &mut run));
     counted_run?;
     let dispatches = launched() - before;
     let (start, mut samples) = (Instant::now(), Vec::new());
-    while samples.len() < MOST && (samples.len() < LEAST || start.elapsed() < WITHIN) {
+    while samples.len() < effort.most && (samples.len() < effort.least || start.elapsed() < effort.within) {
         samples.push(timed(device, &mut run)?);
     }
-    let by_wall = args.wall || OF_THE_HOST.iter().any(|kind| workload.name.starts_with(kind));
-    let stamps: Option<Vec<f64>> = samples.iter().map(|(_, device)| *device).collect();
     let mut walls: Vec<f64> = samples.iter().map(|(wall, _)| *wall).collect();
+    let mut stamps: Option<Vec<f64>> = samples.iter().map(|(_, device)| *device).collect();
     walls.sort_by(f64::total_cmp);
-    let (clock, mut samples) = match stamps.filter(|_| !by_wall) {
+    stamps.iter_mut().for_each(|stamps| stamps.sort_by(f64::total_cmp));
+    Ok(Timing { first, walls, stamps, flop: flop as f64, dispatches })
+}
+
+fn measure(device: &Device, workload: &Workload, roofline: &Roofline, args: &Args) -> Result<Row> {
+    let Timing { first, walls, stamps, flop, dispatches } = time(device, workload, &OF_A_ROW)?;
+    let by_wall = args.wall || OF_THE_HOST.iter().any(|kind| workload.name.starts_with(kind));
+    let (clock, samples) = match stamps.filter(|_| !by_wall) {
         Some(stamps) => (DEVICE, stamps),
         None => (WALL, walls.clone()),
     };
-    samples.sort_by(f64::total_cmp);
-    let at = |share: f64| samples[((samples.len() - 1) as f64 * share).round() as usize];
-    let median = at(0.5);
+    let median = quantile(&samples, 0.5);
     Ok(Row {
         name: workload.name.clone(),
         first_s: first,
         median_ms: median * 1e3,
-        wall_ms: walls[(walls.len() - 1) / 2] * 1e3,
-        spread: (at(0.75) - at(0.25)) / (2.0 * median),
-        gflops: flop as f64 / median / 1e9,
+        wall_ms: quantile(&walls, 0.5) * 1e3,
+        spread: (quantile(&samples, 0.75) - quantile(&samples, 0.25)) / (2.0 * median),
+        gflops: flop / median / 1e9,
         gbps: workload.bytes / median / 1e9,
-        roofline_share: roofline.seconds(flop as f64, workload.bytes) / median,
+        roofline_share: roofline.seconds(flop, workload.bytes) / median,
         dispatches,
         error: if args.no_errors { None } else { Some(error(device, workload)?) },
         checked: !args.unchecked || device.is_cpu(),
@@ -188,13 +237,7 @@ fn error(device: &Device, workload: &Workload) -> Result<f64> {
 
 fn head(device: &Device, roofline: &Roofline, args: &Args) {
     println!("{device}\n{roofline}");
-    let mode = if device.is_cpu() {
-        ""
-    } else if args.unchecked {
-        ", kernels unchecked"
-    } else {
-        ", kernels checked"
-    };
+    let mode = mode(device, args);
     println!("median by the device's timestamps; marked w where by the wall, queue drained{mode}\n");
     println!(
         "{:38} {:>8} {:>11} {:>10} {:>6} {:>9} {:>7} {:>9} {:>9} {:>9}",
@@ -209,6 +252,16 @@ fn head(device: &Device, roofline: &Roofline, args: &Args) {
         "launches",
         "error"
     );
+}
+
+fn mode(device: &Device, args: &Args) -> &'static str {
+    if device.is_cpu() {
+        ""
+    } else if args.unchecked {
+        ", kernels unchecked"
+    } else {
+        ", kernels checked"
+    }
 }
 
 fn print(row: &Row, before: &[Row]) {

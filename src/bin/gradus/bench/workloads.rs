@@ -82,40 +82,41 @@ fn products() -> Vec<Workload> {
     let square = [256, 512, 1024].map(|n| (format!("matmul/{n}"), [n, n, n]));
     let other = [("matmul/64x784x256", [64, 784, 256]), ("matmul/gemv2048", [1, 2048, 2048])];
     let all = square.into_iter().chain(other.map(|(name, shape)| (name.to_owned(), shape)));
-    all.map(|(name, [m, k, n])| {
-        workload(name, m * k + k * n + m * n, move |device, dtype| {
-            let (a, b) = (normal(device, dtype, 1, [m, k])?, normal(device, dtype, 2, [k, n])?);
-            one(move || a.matmul(&b))
-        })
+    all.map(|(name, shape)| product(name, shape)).collect()
+}
+
+/// m × k times k × n.
+pub fn product(name: String, [m, k, n]: [usize; 3]) -> Workload {
+    workload(name, m * k + k * n + m * n, move |device, dtype| {
+        let (a, b) = (normal(device, dtype, 1, [m, k])?, normal(device, dtype, 2, [k, n])?);
+        one(move || a.matmul(&b))
     })
-    .collect()
 }
 
 fn convolutions() -> Vec<Workload> {
     let shapes =
         [[1, 64, 56, 64, 3, 1], [32, 16, 28, 32, 3, 1], [8, 3, 64, 32, 3, 2], [1, 256, 14, 256, 1, 1]];
-    let mut all = Vec::new();
-    for (way, name) in ["conv2d", "conv2d_dx", "conv2d_dw"].into_iter().enumerate() {
-        for [n, c, h, o, k, s] in shapes {
-            let side = (h + 2 * (k / 2) - k) / s + 1;
-            let elements = n * c * h * h + o * c * k * k + n * o * side * side;
-            let name = format!("{name}/n{n}c{c}h{h}o{o}k{k}s{s}");
-            all.push(workload(name, elements, move |device, dtype| {
-                let options = Conv2dOptions::default().stride([s, s]).padding([k / 2, k / 2]);
-                let (x, w) =
-                    (normal(device, dtype, 1, [n, c, h, h])?, normal(device, dtype, 2, [o, c, k, k])?);
-                if way == 0 {
-                    return one(move || x.conv2d(&w, None, options));
-                }
-                // A gradient alone: the forward pass is recorded once.
-                let (x, w) = (x.variable()?, w.variable()?);
-                let y = x.conv2d(&w, None, options)?;
-                let dy = normal(device, dtype, 3, *y.shape())?;
-                one(move || Ok(y.pull_back(&dy, &[if way == 1 { &x } else { &w }])?.swap_remove(0)))
-            }));
+    (0..3).flat_map(|way| shapes.map(|shape| convolution(way, shape))).collect()
+}
+
+/// Of `n` square images with `c` channels and side `h`, to `o` channels, with square kernels of side `k`, `s` apart:
+/// way 0, or its gradient with respect to images, way 1, or kernels, way 2.
+pub fn convolution(way: usize, [n, c, h, o, k, s]: [usize; 6]) -> Workload {
+    let side = (h + 2 * (k / 2) - k) / s + 1;
+    let elements = n * c * h * h + o * c * k * k + n * o * side * side;
+    let name = format!("{}/n{n}c{c}h{h}o{o}k{k}s{s}", ["conv2d", "conv2d_dx", "conv2d_dw"][way]);
+    workload(name, elements, move |device, dtype| {
+        let options = Conv2dOptions::default().stride([s, s]).padding([k / 2, k / 2]);
+        let (x, w) = (normal(device, dtype, 1, [n, c, h, h])?, normal(device, dtype, 2, [o, c, k, k])?);
+        if way == 0 {
+            return one(move || x.conv2d(&w, None, options));
         }
-    }
-    all
+        // A gradient alone: the forward pass is recorded once.
+        let (x, w) = (x.variable()?, w.variable()?);
+        let y = x.conv2d(&w, None, options)?;
+        let dy = normal(device, dtype, 3, *y.shape())?;
+        one(move || Ok(y.pull_back(&dy, &[if way == 1 { &x } else { &w }])?.swap_remove(0)))
+    })
 }
 
 /// What reads and writes each element a few times at most.
@@ -164,46 +165,48 @@ fn rows() -> Vec<Workload> {
 }
 
 fn attention() -> Vec<Workload> {
-    let shape = [1, 8, 512, 64];
-    let elements: usize = shape.iter().product();
-    [("attention/1x8x512x64", 4, false), ("attention_backward/1x8x512x64", 8, true)]
-        .into_iter()
-        .map(|(name, times, gradient)| {
-            workload(name, times * elements, move |device, dtype| {
-                let input = |stream| normal(device, dtype, stream, shape)?.variable();
-                let (q, k, v, dy) = (input(1)?, input(2)?, input(3)?, normal(device, dtype, 4, shape)?);
-                Ok(Box::new(move || {
-                    let y = q.attention(&k, &v, &Attention::default())?;
-                    if gradient { with_gradient(y, &dy, &[&q, &k, &v]) } else { Ok(vec![y.detach()]) }
-                }))
-            })
-        })
-        .collect()
+    [false, true].map(|gradient| attention_of([1, 8, 512, 64], gradient)).into()
+}
+
+/// Batch, heads, positions, features.
+pub fn attention_of(shape: [usize; 4], gradient: bool) -> Workload {
+    let [b, h, t, d] = shape;
+    let (way, times) = if gradient { ("_backward", 8) } else { ("", 4) };
+    workload(format!("attention{way}/{b}x{h}x{t}x{d}"), times * b * h * t * d, move |device, dtype| {
+        let input = |stream| normal(device, dtype, stream, shape)?.variable();
+        let (q, k, v, dy) = (input(1)?, input(2)?, input(3)?, normal(device, dtype, 4, shape)?);
+        Ok(Box::new(move || {
+            let y = q.attention(&k, &v, &Attention::default())?;
+            if gradient { with_gradient(y, &dy, &[&q, &k, &v]) } else { Ok(vec![y.detach()]) }
+        }))
+    })
 }
 
 fn recurrent() -> Vec<Workload> {
-    let [t, b, i, h] = [32, 16, 64, 128];
-    let mut all = Vec::new();
-    for (lstm, gradient) in [(true, false), (false, false), (true, true), (false, true)] {
-        let (name, gates) = if lstm { ("lstm", 4) } else { ("gru", 3) };
-        let name = format!("{name}{}/t{t}b{b}i{i}h{h}", if gradient { "_backward" } else { "" });
-        let elements = t * b * (i + h) + gates * h * (i + h);
-        all.push(workload(name, if gradient { 3 * elements } else { elements }, move |device, dtype| {
-            let x = normal(device, dtype, 1, [b, t, i])?.variable()?;
-            let dy = normal(device, dtype, 2, [b, t, h])?;
-            let options = RecurrentOptions { batch_first: true, ..RecurrentOptions::default() };
-            let all = params(device, dtype);
-            let layer: Box<dyn Module> = match lstm {
-                true => Box::new(Lstm::with(&all, i, h, options)?),
-                false => Box::new(Gru::with(&all, i, h, options)?),
-            };
-            Ok(Box::new(move || match gradient {
-                false => Ok(vec![layer.forward(&x.detach(), Mode::Eval)?.detach()]),
-                true => with_gradient(layer.forward(&x, Mode::Eval)?, &dy, &[&x]),
-            }))
-        }));
-    }
-    all
+    [(true, false), (false, false), (true, true), (false, true)]
+        .map(|(lstm, gradient)| recurrent_of(lstm, [32, 16, 64, 128], gradient))
+        .into()
+}
+
+/// An LSTM or a GRU: steps, batch, inputs, hidden units.
+pub fn recurrent_of(lstm: bool, [t, b, i, h]: [usize; 4], gradient: bool) -> Workload {
+    let (name, gates) = if lstm { ("lstm", 4) } else { ("gru", 3) };
+    let name = format!("{name}{}/t{t}b{b}i{i}h{h}", if gradient { "_backward" } else { "" });
+    let elements = t * b * (i + h) + gates * h * (i + h);
+    workload(name, if gradient { 3 * elements } else { elements }, move |device, dtype| {
+        let x = normal(device, dtype, 1, [b, t, i])?.variable()?;
+        let dy = normal(device, dtype, 2, [b, t, h])?;
+        let options = RecurrentOptions { batch_first: true, ..RecurrentOptions::default() };
+        let all = params(device, dtype);
+        let layer: Box<dyn Module> = match lstm {
+            true => Box::new(Lstm::with(&all, i, h, options)?),
+            false => Box::new(Gru::with(&all, i, h, options)?),
+        };
+        Ok(Box::new(move || match gradient {
+            false => Ok(vec![layer.forward(&x.detach(), Mode::Eval)?.detach()]),
+            true => with_gradient(layer.forward(&x, Mode::Eval)?, &dy, &[&x]),
+        }))
+    })
 }
 
 fn training_steps() -> Vec<Workload> {
