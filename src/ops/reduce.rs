@@ -392,10 +392,14 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         sum.push(Case::new("sum", &detail, [Input::whole(shape)], run).exact().value_only());
     }
     // A row far above the next: its elements must not count among those of the next row's chunks.
-    let apart: Vec<f64> =
-        (0..18_002).map(|i| if i < 9001 { 1e3 + i as f64 } else { -1.0 - i as f64 }).collect();
-    let rows = [Input::fixed([2, 9001], &apart)];
-    max.push(Case::new("max", "2x9001 far apart", rows, |x| x[0].max(&[1], false)).exact().value_only());
+    for (terms, upwards) in [(9001, false), (9004, false), (9004, true)] {
+        let apart: Vec<f64> = (0..2 * terms)
+            .map(|i| if (i < terms) != upwards { 1e3 + i as f64 } else { -1.0 - i as f64 })
+            .collect();
+        let rows = [Input::fixed([2, terms], &apart)];
+        let detail = format!("2x{terms} far apart{}", if upwards { ", upwards" } else { "" });
+        max.push(Case::new("max", &detail, rows, |x| x[0].max(&[1], false)).exact().value_only());
+    }
     sum.push(Case::new("sum", "0x3 empty", [Input::whole([0, 3])], |x| x[0].sum(&[0], false)).exact());
     max.push(Case::new("max", "55x61 transposed", [Input::distinct([55, 61]).transposed()], |x| {
         x[0].max(&[0], false)

@@ -55,7 +55,7 @@ const STREAM: Stream = Stream::new(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210)
 const CARRY: Stream = Stream::new(7, 146);
 
 fn sizes() -> Vec<Case> {
-    let all: [Sizes; 17] = [
+    let all: [Sizes; 18] = [
         ([1, 1, 1, 1], [1, 1, 1]),
         ([1, 1, 1, 4], [1, 9, 5]),
         ([2, 1, 4, 2], [1, 4, 3]),
@@ -73,6 +73,7 @@ fn sizes() -> Vec<Case> {
         ([1, 1, 5, 2], [1, 128, 1]),
         ([1, 1, 129, 1], [1, 130, 2]),
         ([1, 2, 41, 47], [2, 59, 61]),
+        ([2, 1, 3, 1], [1, 4, 81]),
     ];
     let mut cases: Vec<Case> = all
         .into_iter()
