@@ -286,12 +286,12 @@ fn sharing(c: &Capabilities, rows: usize, terms: usize) -> u32 {
     }
 }
 
-/// How invocations share the rows of a normalisation.
+/// How invocations share the rows or channels of a normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
     /// The square root of the number of invocations of a workgroup.
     pub root: u32,
-    /// Invocations to a row.
+    /// Invocations to a row or a channel.
     pub lanes: u32,
 }
 
@@ -317,6 +317,16 @@ pub(crate) fn norm(c: &Capabilities, rows: usize, terms: usize) -> Candidates<Sh
     };
     let all = [1, 8, 64, 256].into_iter().filter(|&lanes| lanes < 256 || wide);
     Candidates::of(share(best), all.map(share))
+}
+
+/// For a channel of a batch norm, of so many terms, each workgroup having one or a part of one.
+pub(crate) fn channel(c: &Capabilities, terms: usize) -> Share {
+    match c.kind {
+        // The fewest lanes that a subgroup has: what waits at a barrier is kept in memory.
+        Kind::Software => Share { root: 8, lanes: 8 },
+        _ if terms < 1024 || c.invocations < 256 => Share { root: 8, lanes: 64 },
+        _ => Share { root: 16, lanes: 256 },
+    }
 }
 
 /// How a step of a recurrent layer is shared out.

@@ -7,14 +7,14 @@
 //            5 partials · 6 dx · 7 dgamma · 8 dbeta read_write
 // Mapping    as forward.wgsl. STAGE 0 sums, STAGE 1 writes: two launches, or STAGE 2, both in one, where a
 //            channel is one chunk
-// Tiles      ROOT, 8 or 16: ROOT² lanes; workgroup memory 8·(ROOT² + ROOT) bytes
+// Tiles      LANES, ROOT or ROOT², ROOT being 8 or 16; workgroup memory 8·(LANES + ROOT) bytes
 // Numerics   f32; k is the channel's first element, as in the forward pass
 // Barriers   every lane of a group reaches each one; a group beyond the end leaves as a whole
 
 const ROOT: u32 = 8u;
 const STAGE: u32 = 2u;
+const LANES: u32 = 64u;
 const WIDTH: u32 = 4u; // terms in an X
-const LANES: u32 = ROOT * ROOT;
 
 alias X = vec4<f32>; // or f32
 
@@ -49,17 +49,23 @@ fn sum_of(value: X) -> f32 {
     return (four.x + four.y) + (four.z + four.w);
 }
 
-// The sums over the lanes, for all of them: ROOT lanes add ROOT sums each, then every lane adds those. Two
-// barriers instead of one for each halving; a barrier costs more than a few additions.
+fn sum_from(start: u32) -> vec2<f32> {
+    var sum = lane_sums[start];
+    for (var k = 1u; k < ROOT; k++) {
+        sum += lane_sums[start + k];
+    }
+    return sum;
+}
+
+// The sums over the lanes, for all of them; see forward.wgsl.
 fn sum_lanes(local: u32, value: vec2<f32>) -> vec2<f32> {
     lane_sums[local] = value;
     workgroupBarrier();
+    if LANES == ROOT {
+        return sum_from(0u);
+    }
     if local < ROOT {
-        var sum = lane_sums[local];
-        for (var lane = local + ROOT; lane < LANES; lane += ROOT) {
-            sum += lane_sums[lane];
-        }
-        root_sums[local] = sum;
+        root_sums[local] = sum_from(local * ROOT);
     }
     workgroupBarrier();
     var total = root_sums[0];

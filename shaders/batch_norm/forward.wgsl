@@ -8,15 +8,15 @@
 // Mapping    workgroup = one channel, folded over grid x and y, and one of its chunks, grid z; lanes stride
 //            the chunk's terms. STAGE 0 sums x − k, STAGE 1 the squares of x − k − δ, STAGE 2 writes:
 //            three launches, or STAGE 3, all in one, where a channel is one chunk
-// Tiles      ROOT, 8 or 16: ROOT² lanes; workgroup memory 4·(ROOT² + ROOT) bytes
+// Tiles      LANES, ROOT or ROOT², ROOT being 8 or 16; workgroup memory 4·(2·LANES + ROOT) bytes
 // Numerics   f32. Everything is a difference from the channel's first element k, and μ = k + δ, so a mean
 //            far larger than the deviation costs no accuracy
 // Barriers   every lane of a group reaches each one; a group beyond the end leaves as a whole
 
 const ROOT: u32 = 8u;
 const STAGE: u32 = 3u;
+const LANES: u32 = 64u;
 const WIDTH: u32 = 4u; // terms in an X
-const LANES: u32 = ROOT * ROOT;
 
 alias X = vec4<f32>; // or f32
 
@@ -41,7 +41,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> variance: array<f32>;
 @group(0) @binding(8) var<storage, read_write> saved: array<f32>;
 
-var<workgroup> lane_sums: array<f32, LANES>;
+var<workgroup> lane_sums: array<f32, 2u * LANES>;
 var<workgroup> root_sums: array<f32, ROOT>;
 
 fn sum_of(value: X) -> f32 {
@@ -52,17 +52,25 @@ fn sum_of(value: X) -> f32 {
     return (four.x + four.y) + (four.z + four.w);
 }
 
+fn sum_from(start: u32) -> f32 {
+    var sum = lane_sums[start];
+    for (var k = 1u; k < ROOT; k++) {
+        sum += lane_sums[start + k];
+    }
+    return sum;
+}
+
 // The sum over the lanes, for all of them: ROOT lanes add ROOT sums each, then every lane adds those. Two
-// barriers instead of one for each halving; a barrier costs more than a few additions.
-fn sum_lanes(local: u32, value: f32) -> f32 {
-    lane_sums[local] = value;
+// barriers instead of one for each halving; a barrier costs more than a few additions. `place`, 0 or LANES, is a
+// place of its own for each call, so that no call waits for readers of the one before.
+fn sum_lanes(local: u32, place: u32, value: f32) -> f32 {
+    lane_sums[place + local] = value;
     workgroupBarrier();
+    if LANES == ROOT {
+        return sum_from(place);
+    }
     if local < ROOT {
-        var sum = lane_sums[local];
-        for (var lane = local + ROOT; lane < LANES; lane += ROOT) {
-            sum += lane_sums[lane];
-        }
-        root_sums[local] = sum;
+        root_sums[local] = sum_from(place + local * ROOT);
     }
     workgroupBarrier();
     var total = root_sums[0];
@@ -74,12 +82,12 @@ fn sum_lanes(local: u32, value: f32) -> f32 {
 
 // What the chunks of a channel left in the partials from `start` on, over the number of terms. There are no
 // more chunks than lanes.
-fn mean_of_chunks(local: u32, start: u32) -> f32 {
+fn mean_of_chunks(local: u32, place: u32, start: u32) -> f32 {
     var sum = 0.0;
     if local < params.chunks {
         sum = partials[start + local];
     }
-    return sum_lanes(local, sum) / f32(params.terms * WIDTH);
+    return sum_lanes(local, place, sum) / f32(params.terms * WIDTH);
 }
 
 // Where a lane begins in its chunk, and what it needs to know there.
@@ -136,21 +144,21 @@ fn main(
     let all_chunks = params.channels * params.chunks;
     var delta = 0.0;
     if STAGE == 3u {
-        delta = sum_lanes(local, sweep(0u, part, 0.0, 0.0)) / f32(params.terms * WIDTH);
+        delta = sum_lanes(local, 0u, sweep(0u, part, 0.0, 0.0)) / f32(params.terms * WIDTH);
     } else if STAGE > 0u {
-        delta = mean_of_chunks(local, first_chunk);
+        delta = mean_of_chunks(local, 0u, first_chunk);
     }
     if STAGE < 2u {
-        let total = sum_lanes(local, sweep(STAGE, part, delta, 0.0));
+        let total = sum_lanes(local, LANES, sweep(STAGE, part, delta, 0.0));
         if local == 0u {
             partials[STAGE * all_chunks + first_chunk + group.z] = total;
         }
     } else {
         var squares: f32;
         if STAGE == 3u {
-            squares = sum_lanes(local, sweep(1u, part, delta, 0.0)) / f32(params.terms * WIDTH);
+            squares = sum_lanes(local, LANES, sweep(1u, part, delta, 0.0)) / f32(params.terms * WIDTH);
         } else {
-            squares = mean_of_chunks(local, all_chunks + first_chunk);
+            squares = mean_of_chunks(local, LANES, all_chunks + first_chunk);
         }
         let scale = inverseSqrt(squares + params.eps);
         _ = sweep(2u, part, delta, scale);

@@ -63,6 +63,7 @@ static SHARED: [Shader; 2] = [shader!("conv/subgroup.wgsl"), shader!("conv/subgr
 static SOFTMAX: Shader = shader!("softmax/softmax.wgsl");
 static REDUCE: Shader = shader!("reduce/reduce.wgsl");
 static NORM: [Shader; 2] = [shader!("norm/forward.wgsl"), shader!("norm/backward.wgsl")];
+static BATCH_NORM: [Shader; 2] = [shader!("batch_norm/forward.wgsl"), shader!("batch_norm/backward.wgsl")];
 static RECURRENT: [Shader; 2] = [shader!("recurrent/forward.wgsl"), shader!("recurrent/backward.wgsl")];
 static ATTENTION: [Shader; 5] = [
     shader!("attention/forward.wgsl"),
@@ -132,6 +133,7 @@ proptest! {
         }
         for each in 0..2 {
             launchable(&c, &norm(&c, m, k), |_| &NORM[each]);
+            launchable(&c, &Candidates::only(channel(&c, k)), |_| &BATCH_NORM[each]);
             launchable(&c, &recurrent(&c, batch, units), |_| &RECURRENT[each]);
             let which = match attention(&c, each == 0) {
                 Attention::Lanes => each,

@@ -9,7 +9,7 @@ use crate::verify::{Case, Input, Room};
 /// Large enough to be missed: beside a variance of one, 1e-5 hides within the bound of a long sum.
 const EPS: f64 = 0.125;
 
-/// Shapes at the edges of what the kernels do: 64 lanes and, from 1024 terms on, 256; chunks from 4096 terms
+/// Shapes at the edges of what the kernels do: 8 lanes, or 64 and, from 1024 terms on, 256; chunks from 4096 terms
 /// on; both ways to step through a channel, by rows longer and shorter than the lanes; every rank.
 const SHAPES: [&[usize]; 23] = [
     &[2, 1],

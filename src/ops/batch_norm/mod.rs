@@ -230,8 +230,7 @@ struct Split {
     width: usize,
     chunk: usize,
     chunks: usize,
-    /// The square root of the number of lanes.
-    root: usize,
+    share: choice::Share,
 }
 
 #[repr(C)]
@@ -260,13 +259,14 @@ impl Split {
     fn of(gpu: &Gpu, shape: &Shape) -> Self {
         let extents = Extents::of(shape);
         let terms = extents.terms();
+        let share = choice::channel(&gpu.capabilities(), terms);
         // Few channels of many terms would leave most of the device idle.
         let wanted = choice::streams(&gpu.capabilities());
-        // At most one for each of the 256 lanes that chunks have, for one group adds up what they leave.
-        let chunks = (wanted / extents.channels).clamp(1, terms.div_ceil(Self::LONG).min(256));
+        // At most one for each of the lanes, for one group adds up what they leave.
+        let most = terms.div_ceil(Self::LONG).min(share.lanes as usize);
+        let chunks = (wanted / extents.channels).clamp(1, most);
         let width = if extents.inner.is_multiple_of(4) { 4 } else { 1 };
-        let chunk = (terms / width).div_ceil(chunks);
-        Split { extents, width, chunk, chunks, root: if chunk * width < 1024 { 8 } else { 16 } }
+        Split { extents, width, chunk: (terms / width).div_ceil(chunks), chunks, share }
     }
 
     fn groups(&self) -> usize {
@@ -274,15 +274,15 @@ impl Split {
     }
 
     fn params(&self) -> SplitParams {
-        let inner = self.extents.inner / self.width;
+        let (inner, lanes) = (self.extents.inner / self.width, self.share.lanes as usize);
         SplitParams {
             channels: self.extents.channels as u32,
             inner: inner as u32,
             terms: (self.extents.terms() / self.width) as u32,
             chunk: self.chunk as u32,
             chunks: self.chunks as u32,
-            outer_step: (self.root * self.root / inner) as u32,
-            inner_step: (self.root * self.root % inner) as u32,
+            outer_step: (lanes / inner) as u32,
+            inner_step: (lanes % inner) as u32,
         }
     }
 
@@ -300,12 +300,10 @@ impl Split {
             op,
             source: Source::File(
                 shader,
-                &[
-                    ("ROOT", self.root as u32),
-                    ("STAGE", stage),
-                    ("WIDTH", self.width as u32),
-                    ("X", self.width as u32),
-                ],
+                &choice::with(
+                    &self.share,
+                    &[("STAGE", stage), ("WIDTH", self.width as u32), ("X", self.width as u32)],
+                ),
             ),
             params,
             buffers,
