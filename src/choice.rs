@@ -371,14 +371,13 @@ pub(crate) fn recurrent(c: &Capabilities, batch: usize, units: usize) -> Candida
 pub(crate) enum Attention {
     /// Four queries an invocation, eight invocations, the output as the accumulator.
     Lanes,
-    /// 16 queries by 64 keys or columns a subgroup, features read by fours; forward alone.
+    /// 16 queries (or keys, for their gradients) by 64 others or columns a subgroup, features read by fours.
     Subgroup,
     /// Tiles of queries and keys in workgroup memory.
     Tiled,
 }
 
-/// For attention, or its gradient; `fours` says whether there is a kernel that takes the features four at a time, and
-/// they can be taken so.
+/// For attention, or its gradient; `fours` says whether the features can be taken four at a time.
 pub(crate) fn attention(c: &Capabilities, fours: bool) -> Attention {
     let software = if fours && c.subgroup == Some(8) { Attention::Subgroup } else { Attention::Lanes };
     c.of(software, Attention::Tiled, Attention::Tiled)

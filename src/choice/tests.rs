@@ -65,12 +65,13 @@ static REDUCE: Shader = shader!("reduce/reduce.wgsl");
 static NORM: [Shader; 2] = [shader!("norm/forward.wgsl"), shader!("norm/backward.wgsl")];
 static BATCH_NORM: [Shader; 2] = [shader!("batch_norm/forward.wgsl"), shader!("batch_norm/backward.wgsl")];
 static RECURRENT: [Shader; 2] = [shader!("recurrent/forward.wgsl"), shader!("recurrent/backward.wgsl")];
-static ATTENTION: [Shader; 5] = [
+static ATTENTION: [Shader; 6] = [
     shader!("attention/forward.wgsl"),
     shader!("attention/gradient.wgsl"),
     shader!("attention/tiled_forward.wgsl"),
     shader!("attention/tiled_gradient.wgsl"),
     shader!("attention/subgroup.wgsl"),
+    shader!("attention/subgroup_gradient.wgsl"),
 ];
 
 /// From the least that Vulkan requires of any device, and WebGPU's defaults, to more than there is.
@@ -135,10 +136,10 @@ proptest! {
             launchable(&c, &norm(&c, m, k), |_| &NORM[each]);
             launchable(&c, &Candidates::only(channel(&c, k)), |_| &BATCH_NORM[each]);
             launchable(&c, &recurrent(&c, batch, units), |_| &RECURRENT[each]);
-            let which = match attention(&c, each == 0) {
+            let which = match attention(&c, k.is_multiple_of(4)) {
                 Attention::Lanes => each,
                 Attention::Tiled => each + 2,
-                Attention::Subgroup => 4,
+                Attention::Subgroup => each + 4,
             };
             let needs = needs(&ATTENTION[which], &[]);
             prop_assert!(needs.invocations <= c.invocations && needs.bytes <= c.bytes && needs.buffers <= 8);

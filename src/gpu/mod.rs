@@ -14,6 +14,7 @@ mod transfer;
 mod tuning;
 
 pub use adapter::AdapterSummary;
+pub use clock::KernelTime;
 pub(crate) use pointwise::{Operand, pointwise};
 pub use pool::{Buffer, PoolStats};
 pub use recorder::Dispatch;

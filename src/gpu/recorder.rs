@@ -174,9 +174,16 @@ impl Gpu {
             }
             false => recorder.groups.get(pipeline.number, buffers, make),
         };
+        let each = recorder.clock.as_ref().is_some_and(Clock::each);
+        // Where each launch is a pass of its own, the one before must end first.
+        let open = recorder.pass.take_if(|_| each).map(|Pass { encoder, raw, .. }| {
+            drop(raw);
+            encoder
+        });
         let pass = recorder.pass.get_or_insert_with(|| {
-            let mut encoder = self.0.device.create_command_encoder(&Default::default());
-            let timestamp_writes = recorder.clock.as_mut().and_then(Clock::stamps);
+            let device = &self.0.device;
+            let mut encoder = open.unwrap_or_else(|| device.create_command_encoder(&Default::default()));
+            let timestamp_writes = recorder.clock.as_mut().map(|clock| clock.stamps(device, &pipeline.label));
             let raw = encoder
                 .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes })
                 .forget_lifetime();

@@ -184,6 +184,8 @@ static PIPELINES: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct Pipeline {
     /// What tells it from all others.
     pub number: u32,
+    /// The kernel's file, or what else it is called.
+    pub label: String,
     pub raw: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
     pub reflection: Reflection,
@@ -257,6 +259,9 @@ pub(crate) fn compile(
             format!("{label}: {error}"),
             "Report this with the output of `gradus info`: the driver rejects the kernel.",
         )),
-        None => Ok(Pipeline { number: PIPELINES.fetch_add(1, Relaxed), raw, layout, reflection }),
+        None => {
+            let number = PIPELINES.fetch_add(1, Relaxed);
+            Ok(Pipeline { number, label: label.into(), raw, layout, reflection })
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::tensor::Tensor;
 use rayon::prelude::*;
 
 static GRADIENT: Shader = shader!("attention/gradient.wgsl");
+static SUBGROUP_GRADIENT: Shader = shader!("attention/subgroup_gradient.wgsl");
 static TILED_GRADIENT: Shader = shader!("attention/tiled_gradient.wgsl");
 static BIAS_GRADIENT: Shader = shader!("attention/bias_gradient.wgsl");
 
@@ -152,22 +153,33 @@ impl Op for Gradient {
         let (entries, groups) = (extents.batch * extents.heads, inputs[1].shape()[..2].iter().product());
         let queries = [q, k, dy, v, bias, saved];
         let keys = [k, q, v, dy, bias, saved];
-        if choice::attention(&gpu.capabilities(), false) == choice::Attention::Tiled {
-            let each = [
-                (queries, entries, extents.queries, extents.depth, [("KEYS", 0), ("VALUES", 0)]),
-                (keys, groups, extents.keys, extents.depth, [("KEYS", 1), ("VALUES", 0)]),
-                (keys, groups, extents.keys, extents.width, [("KEYS", 1), ("VALUES", 1)]),
-            ];
-            for ((operands, entries, count, columns, constants), output) in each.into_iter().zip(outputs) {
-                let buffers = [&operands[..], &[&*output.buffer]].concat();
-                launch.tiled(gpu, &TILED_GRADIENT, &constants, [entries, count, columns], &buffers)?;
+        let each = [
+            (queries, entries, extents.queries, extents.depth, [("KEYS", 0), ("VALUES", 0)]),
+            (keys, groups, extents.keys, extents.depth, [("KEYS", 1), ("VALUES", 0)]),
+            (keys, groups, extents.keys, extents.width, [("KEYS", 1), ("VALUES", 1)]),
+        ];
+        let gradients =
+            each.into_iter().zip(outputs).map(|((operands, entries, count, columns, constants), output)| {
+                (constants, [entries, count, columns], [&operands[..], &[&*output.buffer]].concat())
+            });
+        match choice::attention(&gpu.capabilities(), extents.by_fours()) {
+            choice::Attention::Subgroup => {
+                for (constants, sizes, buffers) in gradients {
+                    launch.subgroup(gpu, &SUBGROUP_GRADIENT, &constants, sizes, &buffers)?;
+                }
             }
-        } else {
-            let unused = gpu.buffer(self.name(), 4)?;
-            let buffers = [&queries[..], &[&*outputs[0].buffer, &*unused]].concat();
-            launch.tiles(gpu, &GRADIENT, &[("KEYS", 0)], entries, extents.queries, &buffers)?;
-            let buffers = [&keys[..], &[&*outputs[1].buffer, &*outputs[2].buffer]].concat();
-            launch.tiles(gpu, &GRADIENT, &[("KEYS", 1)], groups, extents.keys, &buffers)?;
+            choice::Attention::Tiled => {
+                for (constants, sizes, buffers) in gradients {
+                    launch.tiled(gpu, &TILED_GRADIENT, &constants, sizes, &buffers)?;
+                }
+            }
+            choice::Attention::Lanes => {
+                let unused = gpu.buffer(self.name(), 4)?;
+                let buffers = [&queries[..], &[&*outputs[0].buffer, &*unused]].concat();
+                launch.tiles(gpu, &GRADIENT, &[("KEYS", 0)], entries, extents.queries, &buffers)?;
+                let buffers = [&keys[..], &[&*outputs[1].buffer, &*outputs[2].buffer]].concat();
+                launch.tiles(gpu, &GRADIENT, &[("KEYS", 1)], groups, extents.keys, &buffers)?;
+            }
         }
         match outputs.get(3) {
             Some(dbias) => {

@@ -327,10 +327,10 @@ fn backward() -> Vec<Case> {
     cases
 }
 
-/// The case with four times as many features of queries, keys and values.
-fn widened(mut case: Case) -> Case {
+/// The case with four times as many features of queries, keys and values, and dy if there is one.
+fn widened(mut case: Case, vectors: usize) -> Case {
     case.id += ", by fours";
-    for input in &mut case.inputs[..3] {
+    for input in &mut case.inputs[..vectors] {
         *input = input.clone().widened(4);
     }
     case
@@ -338,12 +338,15 @@ fn widened(mut case: Case) -> Case {
 
 pub(in crate::ops) fn rooms() -> Vec<Room> {
     let mut cases = [sizes(), positions(), masks(), options(), extremes()].concat();
+    let mut gradients = backward();
     // Kernels on subgroups want features by fours.
-    let by_fours: Vec<Case> = cases.iter().cloned().map(widened).collect();
-    cases.extend(by_fours);
+    for (cases, vectors) in [(&mut cases, 3), (&mut gradients, 4)] {
+        let by_fours: Vec<Case> = cases.iter().map(|case| widened(case.clone(), vectors)).collect();
+        cases.extend(by_fours);
+    }
     cases.extend(failures());
     vec![
         Room { op: "attention", cases },
-        Room { op: "attention_backward", cases: backward().into_iter().map(Case::single).collect() },
+        Room { op: "attention_backward", cases: gradients.into_iter().map(Case::single).collect() },
     ]
 }

@@ -137,9 +137,8 @@ impl Op for Flash {
         let extents = launch.extents;
         let entries = extents.batch * extents.heads;
         let sizes = [entries, extents.queries, extents.width];
-        let fours = extents.depth.is_multiple_of(4) && extents.width.is_multiple_of(4);
-        match choice::attention(&gpu.capabilities(), fours) {
-            choice::Attention::Subgroup => launch.subgroup(gpu, &SUBGROUP, sizes, &buffers),
+        match choice::attention(&gpu.capabilities(), extents.by_fours()) {
+            choice::Attention::Subgroup => launch.subgroup(gpu, &SUBGROUP, &[], sizes, &buffers),
             choice::Attention::Tiled => launch.tiled(gpu, &TILED_FORWARD, &[], sizes, &buffers),
             choice::Attention::Lanes => launch.tiles(gpu, &FORWARD, &[], entries, extents.queries, &buffers),
         }

@@ -73,6 +73,11 @@ impl Extents {
         Ok(Extents::of(&q.shape, &k.shape, &v.shape))
     }
 
+    /// Whether features can be read four at a time.
+    pub fn by_fours(&self) -> bool {
+        self.depth.is_multiple_of(4) && self.width.is_multiple_of(4)
+    }
+
     /// How many queries there are in all.
     pub fn rows(&self) -> usize {
         self.batch * self.heads * self.queries
@@ -267,17 +272,18 @@ impl Launch {
     }
 
     /// A kernel for software adapters, whose workgroups are subgroups of eight lanes with tiles of 16 of `count` queries
-    /// of each of `entries`, and of 64 of `columns` features.
+    /// or keys of each of `entries`, and of 64 of `columns` features.
     pub fn subgroup(
         &self,
         gpu: &Gpu,
         shader: &'static Shader,
+        more: &[(&'static str, u32)],
         [entries, count, columns]: [usize; 3],
         buffers: &[&Buffer],
     ) -> Result<()> {
-        let constants = [("ROWS", choice::rows_of_tile(count)), ("WIDE", u32::from(columns > 32))];
+        let tile = [("ROWS", choice::rows_of_tile(count)), ("WIDE", u32::from(columns > 32))];
         let groups = gpu.fold(entries * count.div_ceil(16) * columns.div_ceil(64), 1);
-        self.dispatch(gpu, shader, &[&self.constants[..], &constants].concat(), groups, buffers)
+        self.dispatch(gpu, shader, &[&self.constants[..], more, &tile].concat(), groups, buffers)
     }
 
     /// A kernel with one invocation an element.

@@ -7,7 +7,7 @@ mod scaling;
 pub mod workloads;
 
 use crate::Cli;
-use gradus::gpu::GpuOptions;
+use gradus::gpu::{GpuOptions, KernelTime};
 use gradus::op::counted;
 use gradus::{DType, Device, Error, Result};
 pub use roofline::Roofline;
@@ -36,6 +36,9 @@ pub struct Args {
     /// Do not compare the results with those of the CPU device in f64.
     #[arg(long)]
     no_errors: bool,
+    /// Print what the device spent on each kernel of the workloads too; launched one by one, which takes longer.
+    #[arg(long, conflicts_with = "scaling")]
+    kernels: bool,
     /// Take all times by the wall: to compare with programs that have no other clock.
     #[arg(long)]
     wall: bool,
@@ -111,6 +114,9 @@ pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
         let row = measure(&device, workload, &roofline, args)?;
         if !cli.json {
             print(&row, &before);
+            if args.kernels {
+                kernels(&device, workload)?;
+            }
         }
         rows.push(row);
     }
@@ -207,7 +213,7 @@ fn measure(device: &Device, workload: &Workload, roofline: &Roofline, args: &Arg
 /// where it offers timestamps.
 pub fn timed(device: &Device, run: &mut Run) -> Result<(f64, Option<f64>)> {
     if let Some(gpu) = device.as_gpu() {
-        gpu.start_clock();
+        gpu.start_clock(false);
     }
     let start = Instant::now();
     let results = run()?;
@@ -216,6 +222,20 @@ pub fn timed(device: &Device, run: &mut Run) -> Result<(f64, Option<f64>)> {
     let wall = start.elapsed().as_secs_f64();
     let work = device.as_gpu().map(|gpu| gpu.stop_clock()).transpose()?.flatten();
     Ok((wall, work.filter(|&seconds| seconds > 0.0)))
+}
+
+/// Prints what the device spends on each kernel of a call, the second after its kernels were compiled.
+fn kernels(device: &Device, workload: &Workload) -> Result<()> {
+    let Some(gpu) = device.as_gpu() else { return Ok(()) };
+    let mut run = (workload.make)(device, DType::F32)?;
+    timed(device, &mut run)?;
+    timed(device, &mut run)?;
+    gpu.start_clock(true);
+    let _results = run()?;
+    for KernelTime { kernel, launches, seconds } in gpu.stop_clocks()?.unwrap_or_default() {
+        println!("    {kernel:34} {launches:8} {:9.3}", seconds * 1e3);
+    }
+    Ok(())
 }
 
 /// The largest difference between the results of a first call here and on the CPU device in f64, relative to the
