@@ -91,6 +91,14 @@ pub(crate) fn pieces(c: &Capabilities, groups: usize, terms: usize) -> usize {
     (c.of(1, 32, 128) / groups.max(1)).clamp(1, terms.div_ceil(128).max(1))
 }
 
+/// Into how many chunks to cut rows that take so many workgroups, and whose invocations' loops turn so often: enough to
+/// keep the device busy, each long enough to repay the second pass.
+pub(crate) fn chunks(c: &Capabilities, groups: usize, turns: usize) -> usize {
+    let idle = (streams(c) / groups.max(1)).min(turns / 16);
+    // llvmpipe leaves its loops at 2¹⁶.
+    idle.max(turns.div_ceil(1 << 15)).max(1)
+}
+
 /// A kernel for a matrix product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Product {

@@ -2,14 +2,16 @@
 // Reference  src/optim/adam.rs, which says what λ, s, a and b are for Adam and for AdamW
 // Layout     p, g, m, v, q: f32 [count], dense
 // Bindings   0 params uniform · 1 p read · 2 g read · 3 m read_write · 4 v read_write · 5 q read_write
-// Mapping    one invocation an element; more than 65535 groups fold into grid y
+// Mapping    one invocation an element, or four; more than 65535 groups fold into grid y
 // Numerics   v ≥ 0 and ε > 0, so nothing is divided by zero
 // Barriers   none
 
 const GROUP: u32 = 256u;
 
+alias X = vec4<f32>; // or f32, where count is no multiple of four
+
 struct Params {
-    count: u32,
+    count: u32, // of X
     coupled_decay: f32,
     shrink: f32,
     beta1: f32,
@@ -22,11 +24,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> p: array<f32>;
-@group(0) @binding(2) var<storage, read> g: array<f32>;
-@group(0) @binding(3) var<storage, read_write> m: array<f32>;
-@group(0) @binding(4) var<storage, read_write> v: array<f32>;
-@group(0) @binding(5) var<storage, read_write> q: array<f32>;
+@group(0) @binding(1) var<storage, read> p: array<X>;
+@group(0) @binding(2) var<storage, read> g: array<X>;
+@group(0) @binding(3) var<storage, read_write> m: array<X>;
+@group(0) @binding(4) var<storage, read_write> v: array<X>;
+@group(0) @binding(5) var<storage, read_write> q: array<X>;
 
 @compute @workgroup_size(256)
 fn main(

@@ -2,13 +2,15 @@
 // Reference  src/optim/sgd.rs, which says what a and b are for momentum and for Nesterov's
 // Layout     p, g, v, q: f32 [count], dense
 // Bindings   0 params uniform · 1 p read · 2 g read · 3 v read_write · 4 q read_write
-// Mapping    one invocation an element; more than 65535 groups fold into grid y
+// Mapping    one invocation an element, or four; more than 65535 groups fold into grid y
 // Barriers   none
 
 const GROUP: u32 = 256u;
 
+alias X = vec4<f32>; // or f32, where count is no multiple of four
+
 struct Params {
-    count: u32,
+    count: u32, // of X
     decay: f32,
     momentum: f32,
     lr: f32,
@@ -17,10 +19,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> p: array<f32>;
-@group(0) @binding(2) var<storage, read> g: array<f32>;
-@group(0) @binding(3) var<storage, read_write> v: array<f32>;
-@group(0) @binding(4) var<storage, read_write> q: array<f32>;
+@group(0) @binding(1) var<storage, read> p: array<X>;
+@group(0) @binding(2) var<storage, read> g: array<X>;
+@group(0) @binding(3) var<storage, read_write> v: array<X>;
+@group(0) @binding(4) var<storage, read_write> q: array<X>;
 
 @compute @workgroup_size(256)
 fn main(

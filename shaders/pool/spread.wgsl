@@ -28,14 +28,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read> dy: array<f32>;
 @group(0) @binding(2) var<storage, read_write> dx: array<f32>;
 
-// The first window that reaches a padded coordinate: the least o with o·stride + reach > at.
-fn first_window(at: u32, reach: u32, stride: u32) -> u32 {
-    if at < reach {
-        return 0u;
-    }
-    return (at - reach) / stride + 1u;
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -47,20 +39,23 @@ fn main(
         return;
     }
     let row = own / params.width;
-    let h = row % params.height + params.pad_h;
-    let w = own % params.width + params.pad_w;
-    let end_i = min(h / params.stride_h + 1u, params.out_height);
-    let end_j = min(w / params.stride_w + 1u, params.out_width);
-    let first_j = first_window(w, params.reach_w, params.stride_w);
-    let plane = row / params.height * params.out_height * params.out_width;
+    let column = own - row * params.width;
+    let plane = row / params.height;
+    let h = row - plane * params.height + params.pad_h;
+    let w = column + params.pad_w;
+    // Windows are counted from one, from the last that has begun here back to the first that reaches here.
+    let last_i = min(h / params.stride_h + 1u, params.out_height);
+    let last_j = min(w / params.stride_w + 1u, params.out_width);
     var total = 0.0;
-    for (var i = first_window(h, params.reach_h, params.stride_h); i < end_i; i++) {
-        if (h - i * params.stride_h) % params.dilation_h != 0u {
+    for (var i = last_i; i > 0u && (i - 1u) * params.stride_h + params.reach_h > h; i--) {
+        if (h - (i - 1u) * params.stride_h) % params.dilation_h != 0u {
             continue;
         }
-        for (var j = first_j; j < end_j; j++) {
-            if (w - j * params.stride_w) % params.dilation_w == 0u {
-                total += dy[plane + i * params.out_width + j];
+        let windows = (plane * params.out_height + i - 1u) * params.out_width;
+        for (var j = last_j; j > 0u && (j - 1u) * params.stride_w + params.reach_w > w; j--) {
+            let window = windows + j - 1u;
+            if (w - (j - 1u) * params.stride_w) % params.dilation_w == 0u {
+                total += dy[window];
             }
         }
     }

@@ -46,17 +46,18 @@ fn main(
     }
     // In padded coordinates, where nothing is negative.
     let row = own / params.out_width;
-    let top = row % params.out_height * params.stride_h;
-    let left = own % params.out_width * params.stride_w;
+    let plane = row / params.out_height;
+    let top = (row - plane * params.out_height) * params.stride_h;
+    let left = (own - row * params.out_width) * params.stride_w;
     let first_h = first_cell(top, params.pad_h, params.dilation_h);
     let first_w = first_cell(left, params.pad_w, params.dilation_w);
     let end_h = min(top + params.reach_h, params.height + params.pad_h) - params.pad_h;
     let end_w = min(left + params.reach_w, params.width + params.pad_w) - params.pad_w;
-    let plane = row / params.out_height * params.height * params.width;
+    let cells = plane * params.height * params.width;
     var total = 0.0;
     for (var h = first_h; h < end_h; h += params.dilation_h) {
         for (var w = first_w; w < end_w; w += params.dilation_w) {
-            total += x[plane + h * params.width + w];
+            total += x[cells + h * params.width + w];
         }
     }
     y[own] = total;

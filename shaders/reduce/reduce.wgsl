@@ -1,8 +1,8 @@
 // reduce   y[o] = Σ or max over r of x[kept position of o + reduced position of r]
 // Reference  src/ops/reduce.rs
-// Layout     x: f32, any strides; y: f32, dense. A long reduction is cut into chunks, each a row of y
+// Layout     x: f32, any strides; y: f32 [rows, chunks], dense. A long reduction is cut into chunks
 // Bindings   0 params uniform · 1 x read · 2 y read_write
-// Mapping    LANES invocations share a row; rows beyond the device's limit of groups fold into grid y
+// Mapping    LANES invocations share OUTPUTS rows; those beyond the device's limit of groups fold into grid y
 // Tiles      LANES, a power of two up to the workgroup's 64 invocations
 // Numerics   f32; each lane sums every LANES-th term, or of fours of neighbours every LANES-th four, then a tree
 //            adds the lanes
@@ -11,17 +11,20 @@
 const LANES: u32 = 8u;
 const MAXIMUM: bool = false;
 const ONE_AXIS: bool = false; // the reduced axes merged into one: no division in the loop
-const QUADS: bool = true; // X is vec4: one axis, of neighbours, every row of which begins at a multiple of four
+const TERMS: u32 = 4u; // neighbouring terms that are read at once, 1 or 4
+const OUTPUTS: u32 = 1u; // or neighbouring rows that are; fours begin at multiples of four
 const GROUP: u32 = 64u;
 
-alias X = vec4<f32>; // or f32
+alias X = vec4<f32>; // or f32, where TERMS and OUTPUTS are 1
 
 struct Params {
-    rows: u32,
+    rows: u32, // or fours of them, times chunks
     chunks: u32,
     chunk: u32, // terms of a chunk
     terms: u32,
     offset: u32,
+    kept_axes: u32,
+    axes: u32,
     kept_dims: array<vec4<u32>, 2>,
     kept_strides: array<vec4<u32>, 2>,
     dims: array<vec4<u32>, 2>,
@@ -32,39 +35,37 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<X>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
-var<workgroup> partial: array<f32, GROUP>;
+var<workgroup> partial: array<vec4<f32>, GROUP>;
 
 fn kept_position(index: u32) -> u32 {
     var rest = index;
     var at = params.offset;
-    for (var axis = 8u; axis > 0u; axis--) {
+    for (var axis = params.kept_axes; axis > 1u; axis--) {
         let extent = params.kept_dims[(axis - 1u) / 4u][(axis - 1u) % 4u];
-        at += rest % extent * params.kept_strides[(axis - 1u) / 4u][(axis - 1u) % 4u];
-        rest /= extent;
+        let outer = rest / extent;
+        at += (rest - outer * extent) * params.kept_strides[(axis - 1u) / 4u][(axis - 1u) % 4u];
+        rest = outer;
     }
-    return at;
+    return at + rest * params.kept_strides[0][0];
 }
 
 fn term_position(index: u32) -> u32 {
-    if ONE_AXIS {
-        return index * params.strides[0][0];
-    }
     var rest = index;
     var at = 0u;
-    for (var axis = 8u; axis > 0u; axis--) {
-        let extent = params.dims[(axis - 1u) / 4u][(axis - 1u) % 4u];
-        at += rest % extent * params.strides[(axis - 1u) / 4u][(axis - 1u) % 4u];
-        rest /= extent;
+    if !ONE_AXIS {
+        for (var axis = params.axes; axis > 1u; axis--) {
+            let extent = params.dims[(axis - 1u) / 4u][(axis - 1u) % 4u];
+            let outer = rest / extent;
+            at += (rest - outer * extent) * params.strides[(axis - 1u) / 4u][(axis - 1u) % 4u];
+            rest = outer;
+        }
     }
-    return at;
+    return at + rest * params.strides[0][0];
 }
 
-// The term, or the first of its four.
-fn first(base: u32, term: u32) -> f32 {
-    if QUADS {
-        return vec4<f32>(x[(base + term) / 4u]).x;
-    }
-    return vec4<f32>(x[base + term_position(term)]).x;
+// A term, four terms, or a term of each of four rows.
+fn load(base: u32, term: u32) -> vec4<f32> {
+    return vec4<f32>(x[(base + term_position(term)) / (TERMS * OUTPUTS)]);
 }
 
 fn combine(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
@@ -82,26 +83,18 @@ fn main(
 ) {
     let row = (group.y * groups.x + group.x) * (GROUP / LANES) + local / LANES;
     let lane = local % LANES;
-    // A lane without a term of its own holds what changes nothing: zero, or the row's first term.
-    var total = 0.0;
+    let output = row / params.chunks * OUTPUTS;
+    // A lane without a term of its own holds what changes nothing: zero, or the row's first terms.
+    var total = vec4<f32>();
     if row < params.rows {
-        let base = kept_position(row / params.chunks);
+        let base = kept_position(output);
         let start = row % params.chunks * params.chunk;
         let end = min(start + params.chunk, params.terms);
         if MAXIMUM {
-            total = first(base, start);
+            total = load(base, start);
         }
-        if QUADS {
-            var four = vec4(total);
-            for (var term = start + 4u * lane; term < end; term += 4u * LANES) {
-                four = combine(four, vec4<f32>(x[(base + term) / 4u]));
-            }
-            let two = combine(four, four.zwxy);
-            total = combine(two, two.yxwz).x;
-        } else {
-            for (var term = start + lane; term < end; term += LANES) {
-                total = combine(vec4(total), vec4(first(base, term))).x;
-            }
+        for (var term = start + TERMS * lane; term < end; term += TERMS * LANES) {
+            total = combine(total, load(base, term));
         }
     }
     partial[local] = total;
@@ -109,10 +102,22 @@ fn main(
         // The lower half of the lanes writes, and nobody writes what it reads.
         workgroupBarrier();
         if lane < half {
-            partial[local] = combine(vec4(partial[local]), vec4(partial[local + half])).x;
+            partial[local] = combine(partial[local], partial[local + half]);
         }
     }
-    if lane == 0u && row < params.rows {
-        y[row] = partial[local];
+    if lane != 0u || row >= params.rows {
+        return;
+    }
+    total = partial[local];
+    if TERMS == 4u {
+        total = combine(total, total.zwxy);
+        total = combine(total, total.yxwz);
+    }
+    let at = output * params.chunks + row % params.chunks;
+    y[at] = total.x;
+    if OUTPUTS == 4u {
+        y[at + params.chunks] = total.y;
+        y[at + 2u * params.chunks] = total.z;
+        y[at + 3u * params.chunks] = total.w;
     }
 }

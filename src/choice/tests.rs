@@ -145,6 +145,8 @@ proptest! {
             prop_assert!(needs.invocations <= c.invocations && needs.bytes <= c.bytes && needs.buffers <= 8);
         }
         prop_assert!((1..=k.max(1)).contains(&pieces(&c, m, k)));
+        let (turns, chunks) = (m * n, chunks(&c, k, m * n));
+        prop_assert!((1..=turns.max(1)).contains(&chunks) && turns.div_ceil(chunks) <= 1 << 15);
     }
 
     #[test]

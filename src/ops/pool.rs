@@ -18,7 +18,7 @@ mod tests;
 mod windows;
 
 use crate::error::Result;
-use crate::gpu::{Buffer, Dispatch, Gpu, Shader, Source};
+use crate::gpu::{Buffer, Constants, Dispatch, Gpu, Shader, Source};
 use crate::op;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -66,7 +66,7 @@ struct PoolParams {
 /// `y` that of the windows.
 fn launch(
     gpu: &Gpu,
-    shader: &'static Shader,
+    (shader, constants): (&'static Shader, Constants),
     pool: &Pool2d,
     (x, y, count): (&Shape, &Shape, usize),
     buffers: &[&Buffer],
@@ -91,7 +91,7 @@ fn launch(
     };
     gpu.dispatch(Dispatch {
         op: "pool2d",
-        source: Source::File(shader, &[]),
+        source: Source::File(shader, constants),
         params: bytemuck::bytes_of(&params),
         buffers,
         groups: gpu.fold(count, 64),

@@ -14,9 +14,6 @@ use crate::tensor::Tensor;
 pub(super) static REDUCE: Shader = shader!("reduce/reduce.wgsl");
 pub(super) static ARGMAX: Shader = shader!("reduce/argmax.wgsl");
 
-/// Reductions longer than this, with few outputs, are cut into chunks that workgroups share.
-const LONG: usize = 4096;
-
 /// Σ or max over some axes, which stay as extents of one.
 pub(crate) struct Reduce {
     pub chosen: [bool; MAX_RANK],
@@ -51,7 +48,10 @@ struct ReduceParams {
     chunks: u32,
     chunk: u32,
     terms: u32,
-    offset: [u32; 4],
+    offset: u32,
+    kept_axes: u32,
+    axes: u32,
+    pad: u32,
     kept_dims: [u32; MAX_RANK],
     kept_strides: [u32; MAX_RANK],
     dims: [u32; MAX_RANK],
@@ -103,17 +103,8 @@ impl Op for Reduce {
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
-        let (kept, reduced) = self.split(&inputs[0].layout);
-        let (rows, terms) = (kept.shape.count(), reduced.shape.count());
-        // Few rows of many terms would leave most of the device idle: cut them, and add the pieces after.
-        let chunks = if rows < 64 { terms.div_ceil(LONG).min(256) } else { 1 };
-        if chunks <= 1 {
-            return launch(gpu, self.maximum, &inputs[0].buffer, (&kept, &reduced), 1, &outputs[0].buffer);
-        }
-        let partial = gpu.buffer(self.name(), 4 * (rows * chunks) as u64)?;
-        launch(gpu, self.maximum, &inputs[0].buffer, (&kept, &reduced), chunks, &partial)?;
-        let pieces = Layout::contiguous(Shape::known(&[rows, chunks]));
-        reduce_axis(gpu, self.maximum, &partial, &pieces, 1, &outputs[0].buffer)
+        let parts = self.split(&inputs[0].layout);
+        reduce(gpu, self.maximum, &inputs[0].buffer, (&parts.0, &parts.1), &outputs[0].buffer)
     }
 
     fn keeps(&self) -> (u32, u32) {
@@ -157,7 +148,7 @@ fn reduce_axis(
 ) -> Result<()> {
     let (kept, reduced) =
         Reduce { chosen: std::array::from_fn(|a| a == axis), maximum, wide: false }.split(layout);
-    launch(gpu, maximum, from, (&kept, &reduced), 1, to)
+    reduce(gpu, maximum, from, (&kept, &reduced), to)
 }
 
 impl Reduce {
@@ -171,37 +162,59 @@ impl Reduce {
     }
 }
 
-fn launch(
+/// Neighbouring terms, and neighbouring rows, that a kernel reads at once: four of either, or one of both.
+fn neighbours(kept: &Layout, reduced: &Layout) -> (u32, u32) {
+    let fours = |step: &usize| step.is_multiple_of(4);
+    let (rows, terms) = (kept.shape.rank(), reduced.shape.rank());
+    let steps = |layout: &Layout, axes: usize| layout.strides[..axes].iter().all(fours);
+    let inner = |layout: &Layout, axes: usize| {
+        let last =
+            axes.checked_sub(1).filter(|&last| layout.strides[last] == 1 && fours(&layout.shape[last]));
+        last.is_some_and(|last| steps(layout, last))
+    };
+    match fours(&kept.offset) {
+        true if inner(reduced, terms) && steps(kept, rows) => (4, 1),
+        true if inner(kept, rows) && steps(reduced, terms) => (1, 4),
+        _ => (1, 1),
+    }
+}
+
+/// The rows of `kept` from the terms of `reduced`, in one pass or, if that left most of the device idle, in two.
+fn reduce(
     gpu: &Gpu,
     maximum: bool,
     x: &Buffer,
     (kept, reduced): (&Layout, &Layout),
-    chunks: usize,
     y: &Buffer,
 ) -> Result<()> {
-    let (rows, terms) = (kept.shape.count() * chunks, reduced.shape.count());
-    let fours = |step: &usize| step.is_multiple_of(4);
-    let quads = reduced.shape.rank() == 1
-        && reduced.strides[0] == 1
-        && fours(&terms)
-        && kept.strides[..kept.shape.rank()].iter().chain([&kept.offset]).all(fours);
-    let chunk = terms.div_ceil(chunks).next_multiple_of(if quads { 4 } else { 1 });
+    let (rows, terms) = (kept.shape.count(), reduced.shape.count());
+    let (at_once, outputs) = neighbours(kept, reduced);
+    let units = rows / outputs as usize;
     let stride = reduced.strides[..reduced.shape.rank()].last().map_or(1, |&stride| stride);
-    let candidates = choice::rows(&gpu.capabilities(), rows, chunk, stride);
-    let Lanes(lanes) = gpu.choose("reduce", &[rows, chunk, stride], candidates);
+    let capabilities = gpu.capabilities();
+    let Lanes(lanes) =
+        gpu.choose("reduce", &[units, terms, stride], choice::rows(&capabilities, units, terms, stride));
+    let turns = terms.div_ceil((at_once * lanes) as usize) * reduced.shape.rank().max(1);
+    let chunks = choice::chunks(&capabilities, (units * lanes as usize).div_ceil(64), turns);
+    // As many as that takes, of whole fours.
+    let chunk = terms.div_ceil(chunks).next_multiple_of(at_once as usize).max(1);
+    let chunks = terms.div_ceil(chunk).max(1);
+    let partial = (chunks > 1).then(|| gpu.buffer("reduce", 4 * (rows * chunks) as u64)).transpose()?;
     let ((kept_dims, kept_strides), (dims, strides)) = (words(kept), words(reduced));
     let params = ReduceParams {
-        rows: rows as u32,
+        rows: (units * chunks) as u32,
         chunks: chunks as u32,
         chunk: chunk as u32,
         terms: terms as u32,
-        offset: [kept.offset as u32, 0, 0, 0],
+        offset: kept.offset as u32,
+        kept_axes: kept.shape.rank() as u32,
+        axes: reduced.shape.rank() as u32,
+        pad: 0,
         kept_dims,
         kept_strides,
         dims,
         strides,
     };
-    let one_axis = u32::from(reduced.shape.rank() <= 1);
     gpu.dispatch(Dispatch {
         op: "reduce",
         source: Source::File(
@@ -209,15 +222,23 @@ fn launch(
             &[
                 ("LANES", lanes),
                 ("MAXIMUM", maximum.into()),
-                ("ONE_AXIS", one_axis),
-                ("QUADS", quads.into()),
-                ("X", if quads { 4 } else { 1 }),
+                ("ONE_AXIS", (reduced.shape.rank() <= 1).into()),
+                ("TERMS", at_once),
+                ("OUTPUTS", outputs),
+                ("X", at_once * outputs),
             ],
         ),
         params: bytemuck::bytes_of(&params),
-        buffers: &[x, y],
-        groups: gpu.fold(rows, (64 / lanes) as usize),
-    })
+        buffers: &[x, partial.as_deref().unwrap_or(y)],
+        groups: gpu.fold(units * chunks, (64 / lanes) as usize),
+    })?;
+    match partial {
+        Some(partial) => {
+            let pieces = Layout::contiguous(Shape::known(&[rows, chunks]));
+            reduce_axis(gpu, maximum, &partial, &pieces, 1, y)
+        }
+        None => Ok(()),
+    }
 }
 
 /// The position of the largest element along one axis, the first on a tie.
@@ -331,7 +352,7 @@ impl Tensor {
 /// The cases of this room.
 pub(super) fn rooms() -> Vec<crate::verify::Room> {
     use crate::verify::{Case, Input, Room};
-    let shapes: [(&str, Vec<usize>, Vec<isize>); 13] = [
+    let shapes: [(&str, Vec<usize>, Vec<isize>); 19] = [
         ("1", vec![1], vec![]),
         ("64x33 rows", vec![64, 33], vec![-1]),
         ("65x31 columns", vec![65, 31], vec![0]),
@@ -345,6 +366,12 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         ("43x36 in fours", vec![43, 36], vec![1]),
         ("255x35", vec![255, 35], vec![1]),
         ("259x64 in fours", vec![259, 64], vec![1]),
+        ("7x36 columns in fours", vec![7, 36], vec![0]),
+        ("37x1028 columns in fours", vec![37, 1028], vec![0]),
+        ("9001x12 long columns in fours", vec![9001, 12], vec![0]),
+        ("5x3x8 outer and inner in fours", vec![5, 3, 8], vec![0, 2]),
+        ("3x5x4x8 in fours between", vec![3, 5, 4, 8], vec![0, 2]),
+        ("19x65x407 outer and inner", vec![19, 65, 407], vec![0, 2]),
     ];
     let mut sum = Vec::new();
     let mut max = Vec::new();

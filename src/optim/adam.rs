@@ -179,7 +179,7 @@ impl Op for AdamStep {
         };
         slots::start_from(gpu, m_next, m)?;
         slots::start_from(gpu, v_next, v)?;
-        let count = p.shape().count();
+        let (count, at_once) = slots::by_fours(p.shape());
         let params = AdamParams {
             count: count as u32,
             coupled_decay: self.coupled_decay as f32,
@@ -194,7 +194,7 @@ impl Op for AdamStep {
         };
         gpu.dispatch(Dispatch {
             op: self.kind,
-            source: Source::File(&ADAM, &[]),
+            source: Source::File(&ADAM, &[("X", at_once)]),
             params: bytemuck::bytes_of(&params),
             buffers: &[&p.buffer, &g.buffer, &m_next.buffer, &v_next.buffer, &q.buffer],
             groups: gpu.fold(count, 256),

@@ -10,7 +10,7 @@ use crate::shape::Shape;
 use crate::verify::{Case, Input, Room};
 
 /// Shapes around a workgroup's edge, one that verification folds, and one without elements.
-const SHAPES: [&[usize]; 6] = [&[1], &[7, 5], &[256], &[257], &[1301], &[0]];
+const SHAPES: [&[usize]; 7] = [&[1], &[7, 5], &[256], &[257], &[1301], &[5304], &[0]];
 
 /// The cases of this room.
 pub(crate) fn rooms() -> Vec<Room> {

@@ -131,7 +131,7 @@ impl Op for SgdStep {
             return Err(Error::argument("sgd", "other than p, g, v", "Give all three."));
         };
         slots::start_from(gpu, v_next, v)?;
-        let (count, (of_gradient, of_velocity)) = (p.shape().count(), self.mix());
+        let ((count, at_once), (of_gradient, of_velocity)) = (slots::by_fours(p.shape()), self.mix());
         let params = SgdParams {
             count: count as u32,
             decay: self.weight_decay as f32,
@@ -142,7 +142,7 @@ impl Op for SgdStep {
         };
         gpu.dispatch(Dispatch {
             op: "sgd",
-            source: Source::File(&SGD, &[]),
+            source: Source::File(&SGD, &[("X", at_once)]),
             params: bytemuck::bytes_of(&params),
             buffers: &[&p.buffer, &g.buffer, &v_next.buffer, &q.buffer],
             groups: gpu.fold(count, 256),

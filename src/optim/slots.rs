@@ -350,6 +350,14 @@ pub(super) fn rule(op: &'static str, inputs: &[Meta]) -> Result<Vec<Meta>> {
     }
 }
 
+/// How many fours of elements there are or, if they do not come by fours, elements; and of how many one is.
+pub(super) fn by_fours(shape: &Shape) -> (usize, u32) {
+    match shape.count() {
+        count if count.is_multiple_of(4) => (count / 4, 4),
+        count => (count, 1),
+    }
+}
+
 /// Lets an output start as an input, for a kernel that updates it. Nothing to do where it is that input.
 pub(super) fn start_from(gpu: &Gpu, output: &GpuView, input: &GpuView) -> Result<()> {
     if Arc::ptr_eq(&output.buffer, &input.buffer) {

@@ -52,7 +52,7 @@ impl Op for MaxPool {
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (x, y) = (inputs[0].shape(), outputs[0].shape());
         let buffers = [&*inputs[0].buffer, &outputs[0].buffer, &outputs[1].buffer];
-        launch(gpu, &MAX, &self.pool, (x, y, y.count()), &buffers)
+        launch(gpu, (&MAX, &[]), &self.pool, (x, y, y.count()), &buffers)
     }
 
     fn keeps(&self) -> (u32, u32) {
@@ -110,7 +110,9 @@ impl Op for Scatter {
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (y, x) = (inputs[0].shape(), outputs[0].shape());
         let buffers = [&*inputs[0].buffer, &inputs[1].buffer, &outputs[0].buffer];
-        launch(gpu, &SCATTER, &self.pool, (x, y, x.count()), &buffers)
+        let apart = (0..2).all(|k| self.pool.reach(k).is_some_and(|reach| reach <= self.pool.stride[k]));
+        let count = if apart { y.count() } else { x.count() };
+        launch(gpu, (&SCATTER, &[("APART", apart.into())]), &self.pool, (x, y, count), &buffers)
     }
 
     fn keeps(&self) -> (u32, u32) {
