@@ -85,6 +85,12 @@ pub(crate) fn streams(c: &Capabilities) -> usize {
     c.of(16, 256, 1024)
 }
 
+/// Whether pointwise work behind a product or a convolution goes into its kernel. A CPU takes a quarter of a second to
+/// compile another variant of one, and little to launch another kernel.
+pub(crate) fn epilogues(c: &Capabilities) -> bool {
+    c.kind != Kind::Software
+}
+
 /// Into how many pieces to cut the sums of a product, each of so many terms, if each takes so many workgroups: a
 /// piece repays what adding it costs if it is long enough.
 pub(crate) fn pieces(c: &Capabilities, groups: usize, terms: usize) -> usize {

@@ -1,12 +1,13 @@
 //! What an operation is: a room with its rule, reference, kernels and gradient.
 
 use crate::autodiff::{self, At, Differentiable};
+use crate::choice;
 use crate::cpu::{self, Array, CpuData, Stored, StoredReal};
 use crate::device::{Device, Kind};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 pub use crate::footprint::footprint;
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::{Buffer, Fused, Gpu};
 use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};
 use crate::tensor::{Storage, Tensor, View};
@@ -159,6 +160,18 @@ pub trait Op: Send + Sync + 'static {
         false
     }
 
+    /// Which inputs, as bits, may be pointwise work that waits: the kernels, of at most four buffers, evaluate it where
+    /// they read, which they do once for each element or nearly so.
+    fn prologue(&self) -> u32 {
+        0
+    }
+
+    /// Whether the one output waits for pointwise work behind it: the kernels, of at most four buffers, evaluate that
+    /// where they store an element, which they do once, and do not read it back.
+    fn epilogue(&self) -> bool {
+        false
+    }
+
     /// Which inputs, as bits, are of the [wide](DType::wide) type of the others: statistics that a forward
     /// pass in f16 left in f32.
     fn wide(&self) -> u32 {
@@ -230,8 +243,30 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
 
 /// [`apply`], with the device given.
 pub fn create<O: Op>(op: O, device: &Device, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
-    let outputs = run(&op, device, inputs, &[])?;
+    let op = Arc::new(op);
+    let outputs = match &device.0 {
+        Kind::Gpu(gpu) if op.epilogue() && choice::epilogues(&gpu.capabilities()) => {
+            vec![later(gpu, &op, device, inputs)?]
+        }
+        _ => run(&*op, device, inputs, &[])?,
+    };
     Ok(autodiff::record(op, inputs, outputs))
+}
+
+/// The output of an operation whose kernels are launched when somebody needs it.
+fn later<O: Op>(gpu: &Gpu, op: &Arc<O>, device: &Device, inputs: &[&Tensor]) -> Result<Tensor> {
+    let meta = rule(&**op, device, inputs)?[0];
+    let (gpu, op, args) = (gpu.clone(), op.clone(), views(gpu, &**op, inputs)?);
+    let launch = move |fused: Option<Fused>| {
+        let layout = Layout::contiguous(meta.shape);
+        let whole = gpu.elements(op.name(), meta.dtype, meta.shape.count())?;
+        if meta.shape.count() > 0 {
+            let buffer = fused.map_or_else(|| whole.clone(), |fused| fused.output(&whole));
+            op.plan(&gpu, &args, &[GpuView { buffer, layout }])?;
+        }
+        Ok(View { storage: Storage::Gpu(whole), layout })
+    };
+    Ok(Tensor::later(device, meta, Box::new(launch)))
 }
 
 /// [`apply`] outside the graph of derivatives. Output `o` takes the buffer `over[o]`, if there is one; where
@@ -249,17 +284,12 @@ fn run<O: Op>(
     inputs: &[&Tensor],
     over: &[Option<Arc<Buffer>>],
 ) -> Result<Vec<Tensor>> {
+    let outputs = rule(op, device, inputs)?;
     let name = op.name();
-    for input in inputs {
-        device.check_same(name, input.device())?;
-    }
-    check_one_float(name, inputs, op.wide())?;
-    let metas: Vec<Meta> = inputs.iter().map(|t| t.meta()).collect();
-    let outputs = op.rule(&metas)?;
-    count(op.flops(&metas, &outputs));
     let values = match &device.0 {
         Kind::Cpu => {
-            let float = metas.iter().chain(&outputs).map(|m| m.dtype).find(|d| d.is_float());
+            let metas = inputs.iter().map(|t| t.meta());
+            let float = metas.chain(outputs.iter().copied()).map(|m| m.dtype).find(|d| d.is_float());
             match float.unwrap_or(DType::F32) {
                 DType::F16 | DType::F32 => on_cpu(op, inputs, &outputs, |given| {
                     op.native(given, &outputs).unwrap_or_else(|| op.reference(given, &outputs))
@@ -274,6 +304,19 @@ fn run<O: Op>(
         Kind::Gpu(gpu) => on_gpu(gpu, op, inputs, &outputs, over)?,
     };
     Ok(outputs.iter().zip(values).map(|(meta, view)| Tensor::ready(device, *meta, view)).collect())
+}
+
+/// What the operation says of its outputs, its operands checked and its work counted.
+fn rule<O: Op>(op: &O, device: &Device, inputs: &[&Tensor]) -> Result<Vec<Meta>> {
+    let name = op.name();
+    for input in inputs {
+        device.check_same(name, input.device())?;
+    }
+    check_one_float(name, inputs, op.wide())?;
+    let metas: Vec<Meta> = inputs.iter().map(|t| t.meta()).collect();
+    let outputs = op.rule(&metas)?;
+    count(op.flops(&metas, &outputs));
+    Ok(outputs)
 }
 
 /// All floating-point inputs must have one type, those of `wide` the one that computes for it: the library
@@ -381,6 +424,26 @@ fn check_reference<R: Real>(
     Ok(())
 }
 
+/// The inputs as the kernels take them.
+fn views<O: Op>(gpu: &Gpu, op: &O, inputs: &[&Tensor]) -> Result<Vec<GpuView>> {
+    let view = |(k, t): (usize, &&Tensor)| {
+        // What the gradient will read has to be there in any case.
+        let kept = t.edge.is_some() && autodiff::bit(op.keeps().0, k);
+        if autodiff::bit(op.prologue(), k)
+            && !kept
+            && let Some(buffer) = t.absorbed()?
+        {
+            return Ok(GpuView { buffer, layout: Layout::contiguous(*t.shape()) });
+        }
+        let view = if op.strided() { t.view()? } else { t.dense()?.view()? };
+        match view.storage {
+            Storage::Gpu(buffer) => Ok(GpuView { buffer, layout: view.layout }),
+            Storage::Cpu(_) => Err(unsupported(op.name(), t.dtype(), &Device(Kind::Gpu(gpu.clone())))),
+        }
+    };
+    inputs.iter().enumerate().map(view).collect()
+}
+
 fn on_gpu<O: Op>(
     gpu: &Gpu,
     op: &O,
@@ -389,16 +452,7 @@ fn on_gpu<O: Op>(
     over: &[Option<Arc<Buffer>>],
 ) -> Result<Vec<View>> {
     let name = op.name();
-    let args: Result<Vec<GpuView>> = inputs
-        .iter()
-        .map(|t| {
-            let view = if op.strided() { t.view()? } else { t.dense()?.view()? };
-            match view.storage {
-                Storage::Gpu(buffer) => Ok(GpuView { buffer, layout: view.layout }),
-                Storage::Cpu(_) => Err(unsupported(name, t.dtype(), t.device())),
-            }
-        })
-        .collect();
+    let args = views(gpu, op, inputs)?;
     let results: Result<Vec<GpuView>> = outputs
         .iter()
         .enumerate()
@@ -412,7 +466,7 @@ fn on_gpu<O: Op>(
         .collect();
     let results = results?;
     if outputs.iter().any(|m| m.shape.count() > 0) {
-        op.plan(gpu, &args?, &results)?;
+        op.plan(gpu, &args, &results)?;
     }
     Ok(results.into_iter().map(|v| View { storage: Storage::Gpu(v.buffer), layout: v.layout }).collect())
 }

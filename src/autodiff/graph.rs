@@ -184,13 +184,17 @@ pub(crate) fn bit(mask: u32, index: usize) -> bool {
 }
 
 /// Gives the outputs of an operation their place in the graph, if any input has one.
-pub(crate) fn record(rule: impl Differentiable, inputs: &[&Tensor], outputs: Vec<Tensor>) -> Vec<Tensor> {
+pub(crate) fn record(
+    rule: Arc<impl Differentiable>,
+    inputs: &[&Tensor],
+    outputs: Vec<Tensor>,
+) -> Vec<Tensor> {
     if inputs.iter().all(|t| t.edge.is_none()) {
         return outputs;
     }
     let (keep_in, keep_out) = rule.keeps();
     let slots = inputs.iter().enumerate().map(|(i, t)| Slot::of(t, bit(keep_in, i))).collect();
-    let node = Node::new(Some(Arc::new(rule)), slots);
+    let node = Node::new(Some(rule), slots);
     let slots = outputs.iter().enumerate().map(|(i, t)| Slot::of(t, bit(keep_out, i))).collect();
     let _ = node.outputs.set(slots);
     outputs
@@ -207,7 +211,7 @@ pub(crate) fn record(rule: impl Differentiable, inputs: &[&Tensor], outputs: Vec
 /// [`record`] for a rule with one output.
 pub(crate) fn record_rule(rule: impl Differentiable, inputs: &[&Tensor], output: Tensor) -> Tensor {
     let value = output.value.clone();
-    record(rule, inputs, vec![output]).pop().unwrap_or(Tensor { value, edge: None })
+    record(Arc::new(rule), inputs, vec![output]).pop().unwrap_or(Tensor { value, edge: None })
 }
 
 /// Reads the tensor as itself: a place in the graph that a walk can start or stop at.

@@ -222,6 +222,17 @@ impl Formula {
         out
     }
 
+    /// Whether it is a few steps of arithmetic.
+    pub(crate) fn is_cheap(&self) -> bool {
+        let cheap = |node: &Formula| match &*node.0 {
+            Expr::Unary(op, _) => matches!(op, Unary::Neg | Unary::Abs | Unary::Floor),
+            Expr::Binary(op, ..) => !matches!(op, Binary::Div),
+            Expr::Input(_) | Expr::Constant(_) | Expr::Scalar(_) | Expr::Select(..) => true,
+        };
+        let nodes = self.nodes();
+        nodes.len() <= 8 && nodes.into_iter().all(cheap)
+    }
+
     /// Which of the first `count` inputs the value depends on.
     pub(crate) fn uses(&self, count: usize) -> Vec<bool> {
         let mut used = vec![false; count];

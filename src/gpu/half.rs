@@ -11,21 +11,38 @@
 //! The accesses are found in the text. A storage buffer is an array, so they are `name[…]`, with a component
 //! of a vector behind it perhaps, and a write is one at the beginning of a statement with `=` behind it.
 
+use super::fused::Fused;
 use super::pool::Buffer;
 use super::shader::Source;
 use crate::error::{Error, Result};
 use std::fmt::Write;
 
-/// A kernel and which of its storage buffers hold f16: bit k for binding k + 1.
+/// A kernel, which of its storage buffers hold f16, bit k for binding k + 1, and which carries a formula.
 pub(super) struct Kernel<'a> {
     pub source: Source<'a>,
     half: u32,
+    fused: Option<(u32, &'a Fused)>,
 }
 
 impl<'a> Kernel<'a> {
-    pub fn of(source: Source<'a>, buffers: &[&Buffer]) -> Self {
-        let bit = |(k, buffer): (usize, &&Buffer)| u32::from(buffer.is_half()) << k;
-        Kernel { source, half: buffers.iter().enumerate().map(bit).sum() }
+    /// For a launch on these buffers.
+    pub fn of(source: Source<'a>, buffers: &[&'a Buffer]) -> Self {
+        let carried = |(buffer, binding): (&&'a Buffer, u32)| Some((binding, buffer.fused()?));
+        let fused = buffers.iter().zip(1..).find_map(carried);
+        let bound = buffers.iter().copied().chain(fused.iter().flat_map(|(_, fused)| fused.leaves()));
+        let half = bound.enumerate().map(|(k, buffer)| u32::from(buffer.is_half()) << k).sum();
+        Kernel { source, half, fused }
+    }
+
+    /// The formula that one of its buffers carries.
+    pub fn fused(&self) -> Option<&'a Fused> {
+        self.fused.map(|(_, fused)| fused)
+    }
+
+    /// What the kernel is called where it is measured.
+    pub fn label(&self) -> String {
+        let with = if self.fused.is_some() { " + formula" } else { "" };
+        format!("{}{with}", self.source.label())
     }
 
     /// A name that is equal exactly for equal kernels.
@@ -34,13 +51,19 @@ impl<'a> Kernel<'a> {
         if self.half != 0 {
             let _ = write!(key, " f16={:b}", self.half);
         }
+        if let Some((binding, fused)) = self.fused {
+            fused.key(&mut key, binding);
+        }
         key
     }
 
     /// The WGSL text.
     pub fn text(&self) -> Result<String> {
-        let text = self.source.text()?;
-        if self.half == 0 { Ok(text) } else { narrow(self.source.label(), &text, self.half) }
+        let (label, mut text) = (self.source.label(), self.source.text()?);
+        if let Some((binding, fused)) = self.fused {
+            text = fused.text(label, &text, binding)?;
+        }
+        if self.half == 0 { Ok(text) } else { narrow(label, &text, self.half) }
     }
 }
 
@@ -49,7 +72,10 @@ fn narrow(label: &str, text: &str, half: u32) -> Result<String> {
     // On the first line, so that every line keeps its number.
     let mut out = format!("enable f16; {text}");
     for binding in (0..32).filter(|k| half >> k & 1 == 1).map(|k| k + 1) {
-        let Some((name, element)) = declared(&out, binding) else {
+        let known = |wide: &str| ELEMENTS.iter().find(|element| element.wide == wide);
+        let Some((name, element)) =
+            declared(&out, binding).and_then(|(name, wide)| Some((name, known(wide)?)))
+        else {
             return Err(Error::validation(
                 "shader",
                 format!("{label}: binding {binding} cannot hold f16"),
@@ -97,15 +123,14 @@ fn attribute(binding: u32) -> String {
     format!("@group(0) @binding({binding}) var<storage")
 }
 
-/// Name and elements of the array at a binding, through an alias perhaps.
-fn declared(text: &str, binding: u32) -> Option<(String, &'static Element)> {
+/// Name and type of the elements of the array at a binding, through an alias perhaps.
+pub(super) fn declared(text: &str, binding: u32) -> Option<(String, &str)> {
     let line = text.lines().find(|line| line.starts_with(&attribute(binding)))?;
     let (name, kind) = line.split_once("> ")?.1.split_once(": ")?;
     let element = elements_of(kind)?;
     let alias = format!("alias {element} = ");
     let meant = text.lines().find_map(|line| line.strip_prefix(&alias)?.split(';').next());
-    let element = meant.unwrap_or(element);
-    Some((name.to_string(), ELEMENTS.iter().find(|known| known.wide == element)?))
+    Some((name.to_string(), meant.unwrap_or(element)))
 }
 
 /// What is between the brackets of `array<…>;`.
@@ -154,7 +179,7 @@ fn accesses(out: &mut String, code: &str, name: &str, element: &Element) {
 }
 
 /// The first `name[index]` of a text: what is before it, the index, and what is after it.
-fn access<'t>(text: &'t str, name: &str) -> Option<(&'t str, &'t str, &'t str)> {
+pub(super) fn access<'t>(text: &'t str, name: &str) -> Option<(&'t str, &'t str, &'t str)> {
     let part_of_name = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
     for (at, found) in text.match_indices(name) {
         let inside = &text[at + found.len()..];
@@ -222,7 +247,8 @@ fn main() {
                     continue;
                 }
                 let (text, name) = (std::fs::read_to_string(&path).unwrap(), path.display().to_string());
-                let held = (0..8).filter(|k| declared(&text, k + 1).is_some());
+                let known = |wide: &str| ELEMENTS.iter().any(|element| element.wide == wide);
+                let held = (0..8).filter(|k| declared(&text, k + 1).is_some_and(|(_, wide)| known(wide)));
                 let half = held.fold(0, |half, k| half | 1 << k);
                 parse(&name, &narrow(&name, &text, half).unwrap()).unwrap();
                 count += usize::from(half != 0);

@@ -3,6 +3,7 @@
 
 mod adapter;
 mod clock;
+mod fused;
 mod groups;
 mod half;
 mod pointwise;
@@ -15,6 +16,7 @@ mod tuning;
 
 pub use adapter::AdapterSummary;
 pub use clock::KernelTime;
+pub(crate) use fused::Fused;
 pub(crate) use pointwise::{Operand, pointwise};
 pub use pool::{Buffer, PoolStats};
 pub use recorder::Dispatch;
@@ -35,6 +37,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 use tuning::Tuning;
 
 /// How a GPU device is made.
@@ -61,7 +64,7 @@ pub enum Kernels {
 }
 
 /// A change made to every kernel between parsing and compiling; see `verify --mutate`.
-pub(crate) type Rewrite = Arc<dyn Fn(&Source, naga::Module) -> naga::Module + Send + Sync>;
+pub(crate) type Rewrite = Arc<dyn Fn(&str, naga::Module) -> naga::Module + Send + Sync>;
 
 /// A record of launches.
 #[derive(Clone, Default)]
@@ -89,12 +92,24 @@ struct Inner {
     tables: Mutex<HashMap<&'static str, Arc<Buffer>>>,
     recorder: Mutex<Recorder>,
     dispatches: AtomicU64,
+    /// Nanoseconds that threads have waited for the device.
+    waited: AtomicU64,
     /// The first error that no call was there to receive, and whether the device is lost.
     failure: Arc<OnceLock<Error>>,
     lost: Arc<OnceLock<String>>,
     rewrite: Mutex<Option<Rewrite>>,
     launched: Mutex<Option<Launches>>,
     tuning: Tuning,
+}
+
+impl Inner {
+    /// Notes how long `wait` takes.
+    fn blocked<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = wait();
+        self.waited.fetch_add(begun.elapsed().as_nanos() as u64, Relaxed);
+        done
+    }
 }
 
 impl Gpu {
@@ -164,6 +179,7 @@ impl Gpu {
             formulas: Mutex::default(),
             tables: Mutex::default(),
             dispatches: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
             rewrite: Mutex::default(),
             launched: Mutex::default(),
             limits,
@@ -226,6 +242,11 @@ impl Gpu {
     /// How many kernels have been launched so far.
     pub fn dispatches(&self) -> u64 {
         self.0.dispatches.load(Relaxed)
+    }
+
+    /// The seconds that threads have waited for the device so far.
+    pub fn waited(&self) -> f64 {
+        self.0.waited.load(Relaxed) as f64 * 1e-9
     }
 
     /// Destroys the device. What is read from it afterwards is [`Error::DeviceLost`].
@@ -377,17 +398,16 @@ impl Gpu {
     }
 
     fn pipeline(&self, kernel: &Kernel) -> Result<Arc<Pipeline>> {
-        let (key, source) = (kernel.key(), &kernel.source);
+        let (key, label) = (kernel.key(), kernel.label());
         if let Some(found) = self.pipelines().get(&key) {
             return Ok(found.clone());
         }
-        let (mut module, _) = parse(source.label(), &kernel.text()?)?;
+        let (mut module, _) = parse(&label, &kernel.text()?)?;
         let rewrite = self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(rewrite) = rewrite {
-            module = rewrite(source, module);
+            module = rewrite(&key, module);
         }
-        let made =
-            Arc::new(shader::compile(&self.0.device, source.label(), module, self.0.options.unchecked)?);
+        let made = Arc::new(shader::compile(&self.0.device, &label, module, self.0.options.unchecked)?);
         self.pipelines().insert(key, made.clone());
         Ok(made)
     }

@@ -17,7 +17,7 @@ const GROUP: usize = 256;
 const VIEWS: usize = 8;
 
 /// The tanh and erf that WGSL lacks or leaves loose.
-const SPECIAL: &str = include_str!("../../shaders/lib/special.wgsl");
+pub(super) const SPECIAL: &str = include_str!("../../shaders/lib/special.wgsl");
 
 /// A view and its element type.
 pub(crate) type Operand<'a> = (&'a Buffer, Layout, DType);

@@ -1,5 +1,6 @@
 //! Storage buffers, and the pool they return to when the last tensor lets go.
 
+use super::fused::Fused;
 use super::tape;
 use crate::error::{Error, Result};
 use crate::footprint;
@@ -67,6 +68,8 @@ pub struct Buffer {
     bytes: u64,
     /// Whether the elements are of 16 bits.
     half: bool,
+    /// What kernels evaluate where they read or store it.
+    fused: Option<Arc<Fused>>,
     /// What it was filled with, in guard mode.
     poison: u32,
     /// The serial number of the last recording that uses the buffer.
@@ -144,6 +147,7 @@ impl Pool {
             class,
             bytes,
             half,
+            fused: None,
             poison,
             last_use: AtomicU64::new(raw.last_use),
             pool: self.clone(),
@@ -202,16 +206,30 @@ impl Buffer {
 
     /// The same buffer under another lease, so that a tape can tell who uses it.
     pub(crate) fn alias(self: &Arc<Self>) -> Arc<Buffer> {
-        let lease = LEASES.fetch_add(1, Relaxed);
+        self.reference(LEASES.fetch_add(1, Relaxed), None)
+    }
+
+    /// The same buffer with a formula for the kernels that it is given to.
+    pub(super) fn carrying(self: &Arc<Self>, fused: Arc<Fused>) -> Arc<Buffer> {
+        self.reference(self.lease, Some(fused))
+    }
+
+    fn reference(self: &Arc<Self>, lease: u64, fused: Option<Arc<Fused>>) -> Arc<Buffer> {
         Arc::new_cyclic(|me| Buffer {
             raw: self.raw.clone(),
             lease,
             of: Some(self.clone()),
             me: me.clone(),
+            fused,
             last_use: AtomicU64::new(self.last_use()),
             pool: self.pool.clone(),
             ..**self
         })
+    }
+
+    /// What kernels evaluate where they read or store it.
+    pub(super) fn fused(&self) -> Option<&Fused> {
+        self.fused.as_deref()
     }
 
     /// The bytes of data.
@@ -259,6 +277,7 @@ impl Drop for Buffer {
                 raw: Some(buffer),
                 of: None,
                 me: Weak::new(),
+                fused: None,
                 last_use: AtomicU64::new(last_use),
                 pool: self.pool.clone(),
                 ..*self

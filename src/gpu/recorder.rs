@@ -101,7 +101,8 @@ impl Recorder {
         while self.in_flight.len() > SUBMISSIONS_IN_FLIGHT {
             let oldest = self.in_flight.pop_front();
             // A lost device is noted by its callback and reported by the next reader.
-            let _ = gpu.device.poll(wgpu::PollType::Wait { submission_index: oldest, timeout: None });
+            let wait = wgpu::PollType::Wait { submission_index: oldest, timeout: None };
+            let _ = gpu.blocked(|| gpu.device.poll(wait));
         }
     }
 }
@@ -120,8 +121,18 @@ impl Gpu {
             return Ok(());
         }
         let kernel = Kernel::of(source, buffers);
-        self.note_launch(&kernel, params, groups)?;
-        self.dispatch_made(dispatch, &self.pipeline(&kernel)?)
+        let Some(fused) = kernel.fused() else {
+            self.note_launch(&kernel, params, groups)?;
+            return self.dispatch_made(dispatch, &self.pipeline(&kernel)?);
+        };
+        let mut params = params.to_vec();
+        fused.extend(&mut params);
+        let buffers: Vec<&Buffer> = buffers.iter().copied().chain(fused.leaves()).collect();
+        self.note_launch(&kernel, &params, groups)?;
+        self.dispatch_made(
+            Dispatch { params: &params, buffers: &buffers, ..dispatch },
+            &self.pipeline(&kernel)?,
+        )
     }
 
     /// [`dispatch`](Self::dispatch) where the kernel has been compiled, and the launch noted.

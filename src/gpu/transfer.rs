@@ -30,7 +30,7 @@ impl Gpu {
     /// Waits until the device has finished everything recorded so far.
     pub fn wait(&self) -> Result<()> {
         self.flush();
-        let polled = self.0.device.poll(wgpu::PollType::wait_indefinitely());
+        let polled = self.0.blocked(|| self.0.device.poll(wgpu::PollType::wait_indefinitely()));
         self.health("wait")?;
         polled.map(|_| ()).map_err(|e| {
             Error::device_lost("wait", e.to_string(), "Create the device again and resume from a checkpoint.")
@@ -86,7 +86,8 @@ impl Readback {
 
     /// The bytes, blocking until they are there.
     pub fn wait(self) -> Result<Vec<u8>> {
-        let _ = self.gpu.0.device.poll(wgpu::PollType::wait_indefinitely());
+        let inner = &self.gpu.0;
+        let _ = inner.blocked(|| inner.device.poll(wgpu::PollType::wait_indefinitely()));
         pollster::block_on(self.bytes())
     }
 }

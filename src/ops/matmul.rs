@@ -108,6 +108,10 @@ impl Op for Matmul {
         true
     }
 
+    fn epilogue(&self) -> bool {
+        true
+    }
+
     fn native(&self, inputs: &Inputs<f32>, outputs: &[Meta]) -> Option<Vec<Data<f32>>> {
         let (a, b, shape) = (inputs.real(0), inputs.real(1), outputs[0].shape);
         let [m, k, n] = extents(&a.shape, &b.shape);

@@ -6,6 +6,7 @@ mod batch_norm;
 mod conv;
 pub(crate) mod dropout;
 mod einsum;
+mod fusion;
 mod index;
 mod linalg;
 mod loss;
@@ -49,6 +50,7 @@ pub fn rooms() -> Vec<Room> {
         pool::rooms(),
         resize::rooms(),
         reduce::rooms(),
+        fusion::rooms(),
         softmax::rooms(),
         batch_norm::rooms(),
         norm::rooms(),

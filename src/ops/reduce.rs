@@ -102,6 +102,10 @@ impl Op for Reduce {
         true
     }
 
+    fn prologue(&self) -> u32 {
+        1
+    }
+
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let parts = self.split(&inputs[0].layout);
         reduce(gpu, self.maximum, &inputs[0].buffer, (&parts.0, &parts.1), &outputs[0].buffer)

@@ -3,6 +3,7 @@
 
 mod cast;
 mod display;
+mod fusion;
 mod methods;
 mod pending;
 mod read;
@@ -14,7 +15,7 @@ use crate::cpu::{CpuData, Stored};
 use crate::device::{Device, Kind};
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
-use crate::gpu::Buffer;
+use crate::gpu::{Buffer, Fused};
 use crate::op::Meta;
 use crate::real::{Bounded, Real};
 use crate::shape::{Layout, Shape};
@@ -48,7 +49,12 @@ enum State {
     Ready(View),
     /// A formula of other values that nobody has needed yet.
     Pending(Pending),
+    /// A kernel that has not been launched yet, for pointwise work behind it to go into it.
+    Later(Launch),
 }
+
+/// Launches the kernel that makes a value, with a formula for what it stores, if one is given.
+pub(crate) type Launch = Box<dyn Fn(Option<Fused>) -> Result<View> + Send + Sync>;
 
 /// Where the elements lie.
 #[derive(Clone)]
@@ -78,6 +84,12 @@ impl Tensor {
     /// A value that is there.
     pub(crate) fn ready(device: &Device, meta: Meta, view: View) -> Self {
         let state = Mutex::new(State::Ready(view));
+        Tensor { value: Arc::new(Value { meta, device: device.clone(), state }), edge: None }
+    }
+
+    /// A value whose kernel is launched when somebody needs it.
+    pub(crate) fn later(device: &Device, meta: Meta, launch: Launch) -> Self {
+        let state = Mutex::new(State::Later(launch));
         Tensor { value: Arc::new(Value { meta, device: device.clone(), state }), edge: None }
     }
 
@@ -210,7 +222,7 @@ impl Tensor {
     pub(crate) fn known_view(&self) -> Option<View> {
         match &*self.value.state() {
             State::Ready(view) => Some(view.clone()),
-            State::Pending(_) => None,
+            State::Pending(_) | State::Later(_) => None,
         }
     }
 

@@ -1,11 +1,11 @@
-//! Pointwise work that waits, and how it is fused when it must run.
+//! Pointwise work that waits, and how it runs.
 //!
 //! A pending value holds a formula over other values. When it is forced, pending inputs that nobody else
 //! holds are merged into the formula; those that somebody else may still ask for are computed once, into
 //! a buffer of their own. Depth, size and the number of inputs are limited, so a loop of ten thousand
 //! updates runs as many small kernels instead of growing one without end.
 
-use super::{State, Storage, Tensor, Value, View};
+use super::{State, Storage, Tensor, Value, View, fusion};
 use crate::autodiff;
 use crate::cpu::{CpuData, StoredReal};
 use crate::device::{Device, Kind};
@@ -22,15 +22,13 @@ use std::sync::{Arc, Mutex};
 
 /// Inputs of one kernel: eight storage buffers, less the output.
 pub(crate) const MAX_INPUTS: usize = 7;
-/// Distinct nodes of one kernel's formula, beyond which inputs are computed first.
-const MAX_NODES: usize = 160;
 /// Pending values on the longest path below a pending value.
 const MAX_DEPTH: usize = 24;
 
 pub(super) struct Pending {
-    formula: Formula,
-    inputs: Vec<Arc<Value>>,
-    depth: usize,
+    pub formula: Formula,
+    pub inputs: Vec<Arc<Value>>,
+    pub depth: usize,
 }
 
 /// An input of a fused kernel: its place in memory and its type.
@@ -104,7 +102,7 @@ impl Tensor {
 impl Value {
     fn depth(&self) -> usize {
         match &*self.state() {
-            State::Ready(_) => 0,
+            State::Ready(_) | State::Later(_) => 0,
             State::Pending(pending) => pending.depth,
         }
     }
@@ -112,64 +110,24 @@ impl Value {
     /// Makes the value ready and says where it lies.
     pub(super) fn force(&self) -> Result<View> {
         let mut state = self.state();
-        let pending = match &*state {
+        let view = match &*state {
             State::Ready(view) => return Ok(view.clone()),
-            State::Pending(pending) => pending,
+            State::Later(launch) => launch(None)?,
+            State::Pending(pending) => fusion::run(pending, &self.device, self.meta.shape, self.meta.dtype)?,
         };
-        let (formula, leaves) = fuse(pending, &self.meta.shape)?;
-        let view = evaluate(&self.device, &formula, &leaves, self.meta.shape, self.meta.dtype)?;
         *state = State::Ready(view.clone());
         Ok(view)
     }
 }
 
-/// The formula with the pending inputs merged that nobody else can ask for, and the inputs of that.
-fn fuse(pending: &Pending, shape: &Shape) -> Result<(Formula, Vec<Leaf>)> {
-    let mut fusion = Fusion { leaves: Vec::new(), known: Vec::new() };
-    let formula = fusion.merge(pending, shape, MAX_INPUTS)?;
-    Ok((formula, fusion.leaves))
-}
-
-struct Fusion {
-    leaves: Vec<Leaf>,
-    /// The value each leaf came from, so that one read twice is bound once.
-    known: Vec<*const Value>,
-}
-
-impl Fusion {
-    /// Merges into at most `room` leaves in all: what follows keeps at least one for each of its inputs.
-    fn merge(&mut self, pending: &Pending, shape: &Shape, room: usize) -> Result<Formula> {
-        let mut inputs = Vec::with_capacity(pending.inputs.len());
-        for (k, input) in pending.inputs.iter().enumerate() {
-            let after = pending.inputs.len() - k - 1;
-            inputs.push(self.input(input, shape, room - after)?);
-        }
-        Ok(pending.formula.substitute(&inputs))
-    }
-
-    fn input(&mut self, value: &Arc<Value>, shape: &Shape, room: usize) -> Result<Formula> {
-        // Nobody can take a new reference while the only one is the pending value's that is being forced.
-        let alone = Arc::strong_count(value) == 1 && value.meta.shape == *shape;
-        if alone && let State::Pending(inner) = &*value.state() {
-            let fits = self.leaves.len() + inner.inputs.len() <= room;
-            if fits && inner.formula.nodes().len() * (inner.depth + 1) <= MAX_NODES {
-                return self.merge(inner, shape, room);
-            }
-        }
-        let address = Arc::as_ptr(value);
-        if let Some(position) = self.known.iter().position(|&k| std::ptr::eq(k, address)) {
-            return Ok(Formula::input(position));
-        }
-        let view = value.force()?;
-        let layout = view.layout.broadcast_to(*shape);
-        self.leaves.push(Leaf { view: View { storage: view.storage, layout }, dtype: value.meta.dtype });
-        self.known.push(address);
-        Ok(Formula::input(self.leaves.len() - 1))
-    }
-}
-
 /// Computes a formula of leaves into a new dense buffer.
-fn evaluate(device: &Device, formula: &Formula, leaves: &[Leaf], shape: Shape, dtype: DType) -> Result<View> {
+pub(super) fn evaluate(
+    device: &Device,
+    formula: &Formula,
+    leaves: &[Leaf],
+    shape: Shape,
+    dtype: DType,
+) -> Result<View> {
     let layout = Layout::contiguous(shape);
     let storage = match &device.0 {
         Kind::Cpu => Storage::Cpu(match dtype {

@@ -21,7 +21,7 @@ use super::run::{Direction, WRITTEN_BEHIND, compare_all, guarded_outputs, output
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::gpu::{self, Gpu, GpuOptions, Kernels, Source};
+use crate::gpu::{self, Gpu, GpuOptions, Kernels};
 use crate::tensor::Tensor;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -302,11 +302,10 @@ fn examine(
     for (key, places) in changes {
         let places = Arc::new(places);
         let changed = places.clone();
-        let rewrite: gpu::Rewrite =
-            Arc::new(move |source: &Source, module| match changed.get(&source.key()) {
-                Some(mutant) => apply(&module, mutant, FUEL),
-                None => fuelled(&module, FUEL),
-            });
+        let rewrite: gpu::Rewrite = Arc::new(move |kernel: &str, module| match changed.get(kernel) {
+            Some(mutant) => apply(&module, mutant, FUEL),
+            None => fuelled(&module, FUEL),
+        });
         for gpu in gpus {
             gpu.set_rewrite(|key| subject.texts.contains_key(key), Some(rewrite.clone()));
         }

@@ -5,6 +5,7 @@ use gradus::labs::{self, Language, Options};
 use gradus::{Device, Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
+use std::time::Instant;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,6 +33,9 @@ pub struct Args {
     /// Leave a piece of the mathematics out, and see the claim that needs it fail.
     #[arg(long, value_name = "PIECE")]
     without: Option<String>,
+    /// Print where the time went.
+    #[arg(long)]
+    times: bool,
     /// A folder with the full Fashion-MNIST files, to be used instead of the subset.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -84,9 +88,17 @@ pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
         only: args.only.clone(),
         without: args.without.clone(),
     };
+    let begun = Instant::now();
+    if let Some(gpu) = device.as_gpu().filter(|_| args.times) {
+        gpu.start_clock(false);
+    }
     let report = labs::run(&args.chapter, &device, &options, &progress)?;
     bar.finish_and_clear();
+    let run = begun.elapsed().as_secs_f64();
     report.write(&args.out).map_err(|source| unwritable(&args.out, source))?;
+    if args.times {
+        times(&device, run, begun.elapsed().as_secs_f64())?;
+    }
     if cli.json {
         let json = report.claims_json().map_err(|source| unwritable(&args.out, source))?;
         println!("{json}");
@@ -97,6 +109,24 @@ pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
         println!("\nreport: {}", args.out.join("report.html").display());
     }
     Ok(report.holds())
+}
+
+/// Prints where the time went: `run` seconds without drawing the report, `all` with it.
+fn times(device: &Device, run: f64, all: f64) -> Result<()> {
+    let row = |what: &str, seconds: f64| {
+        eprintln!("{what:34} {seconds:8.2} s {:5.1} %", 100.0 * seconds / all);
+    };
+    row("in all", all);
+    if let Some(gpu) = device.as_gpu() {
+        let waited = gpu.waited();
+        if let Some(kernels) = gpu.stop_clock()? {
+            row("kernels", kernels);
+        }
+        row("the host, waiting for the device", waited);
+        row("the host, at work", run - waited);
+    }
+    row("drawing", all - run);
+    Ok(())
 }
 
 fn list() {

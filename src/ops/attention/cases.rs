@@ -55,7 +55,7 @@ const STREAM: Stream = Stream::new(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210)
 const CARRY: Stream = Stream::new(7, 146);
 
 fn sizes() -> Vec<Case> {
-    let all: [Sizes; 18] = [
+    let all: [Sizes; 19] = [
         ([1, 1, 1, 1], [1, 1, 1]),
         ([1, 1, 1, 4], [1, 9, 5]),
         ([2, 1, 4, 2], [1, 4, 3]),
@@ -74,6 +74,7 @@ fn sizes() -> Vec<Case> {
         ([1, 1, 129, 1], [1, 130, 2]),
         ([1, 2, 41, 47], [2, 59, 61]),
         ([2, 1, 3, 1], [1, 4, 81]),
+        ([1, 2, 3, 2], [2, 4, 65]),
     ];
     let mut cases: Vec<Case> = all
         .into_iter()
@@ -117,6 +118,43 @@ fn positions() -> Vec<Case> {
         let shifted = causal(3, Some(window));
         cases.push(plain(&format!("{t}, window {window}, causal, offset 3"), square(t), shifted));
     }
+    cases
+}
+
+/// More than one block of keys, of 64, and more than one tile of columns, of 64 too; features by fours as they are.
+fn broad() -> Vec<Case> {
+    // Later blocks bring new maxima, for every query another.
+    let rising: Vec<f64> = (0..130 * 4).map(|i| 0.05 * f64::from(i / 4)).collect();
+    let q = Input::uniform([1, 1, 33, 4], 0.2, 1.0);
+    let risen = vec![q, Input::fixed([1, 1, 130, 4], &rising), Input::any([1, 1, 130, 68])];
+    let all: [(&str, Sizes, Attention); 7] = [
+        ("", ([1, 2, 17, 4], [2, 70, 64]), Attention::default()),
+        ("", ([1, 1, 70, 68], [1, 17, 128]), Attention::default()),
+        ("", ([2, 3, 5, 40], [3, 9, 40]), Attention::default()),
+        (", grouped", ([1, 2, 70, 64], [1, 70, 36]), Attention::default()),
+        (
+            ", causal, window, offset",
+            ([1, 2, 70, 36], [2, 80, 36]),
+            Attention { causal: true, window: Some(20), offset: 5, ..Attention::default() },
+        ),
+        (
+            ", window",
+            ([1, 1, 80, 36], [1, 70, 36]),
+            Attention { window: Some(30), offset: 2, ..Attention::default() },
+        ),
+        (
+            ", dropout",
+            ([1, 2, 21, 36], [1, 70, 36]),
+            Attention { dropout: Some((0.4, STREAM)), ..Attention::default() },
+        ),
+    ];
+    let mut cases: Vec<Case> = all
+        .into_iter()
+        .map(|(what, sizes, options)| plain(&format!("{sizes:?}{what}"), sizes, options))
+        .collect();
+    cases.push(case("rising over blocks", risen, |_| Attention::default()));
+    let biased_sizes = ([1, 1, 21, 36], [1, 70, 36]);
+    cases.push(case("bias of 21x70, broad", with(biased_sizes, [Input::any([21, 70])]), biased));
     cases
 }
 
@@ -344,6 +382,7 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
         let by_fours: Vec<Case> = cases.iter().map(|case| widened(case.clone(), vectors)).collect();
         cases.extend(by_fours);
     }
+    cases.extend(broad());
     cases.extend(failures());
     vec![
         Room { op: "attention", cases },

@@ -11,7 +11,7 @@ const EPS: f64 = 0.125;
 
 /// Shapes at the edges of what the kernels do: 8 lanes, or 64 and, from 1024 terms on, 256; chunks from 4096 terms
 /// on; both ways to step through a channel, by rows longer and shorter than the lanes; every rank.
-const SHAPES: [&[usize]; 23] = [
+const SHAPES: [&[usize]; 24] = [
     &[2, 1],
     &[3, 5],
     &[63, 3],
@@ -35,6 +35,7 @@ const SHAPES: [&[usize]; 23] = [
     &[131, 2, 33],
     &[131, 2, 36],
     &[4099, 1],
+    &[17_000, 1],
 ];
 
 fn vectors(x: &[usize]) -> [Input; 2] {

@@ -200,6 +200,10 @@ impl Op for Conv2d {
         Some(vec![Data::Real(Array { shape: outputs[0].shape, data })])
     }
 
+    fn epilogue(&self) -> bool {
+        true
+    }
+
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let meta = |v: &GpuView| Meta::new(*v.shape(), crate::dtype::DType::F32);
         let e = Extents::new(&meta(&inputs[0]), &meta(&inputs[1]), self.0)?;
@@ -272,6 +276,10 @@ impl Op for InputGradient {
     fn native(&self, inputs: &Inputs<f32>, outputs: &[Meta]) -> Option<Vec<Data<f32>>> {
         let data = cpu::input_gradient(&self.0, &inputs.real(0).data, &inputs.real(1).data);
         Some(vec![Data::Real(Array { shape: outputs[0].shape, data })])
+    }
+
+    fn epilogue(&self) -> bool {
+        true
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {

@@ -26,6 +26,12 @@ fn geometries() -> Vec<(&'static str, [usize; 4], Pool2d, bool)> {
             true,
         ),
         ("1x2x9x8 by 2 stride 3x4, gaps", [1, 2, 9, 8], new([2, 2]).stride([3, 4]), true),
+        (
+            "1x2x8x7 by 3x2, padding 1x0, apart",
+            [1, 2, 8, 7],
+            new([3, 2]).stride([3, 2]).padding([1, 0]),
+            true,
+        ),
         ("1x1x5x4 by 7x6 padding 3, one window", [1, 1, 5, 4], new([7, 6]).padding([3, 3]), true),
         ("1x1x6x5 by 3x4 stride 1x3, columns left over", [1, 1, 6, 5], new([3, 4]).stride([1, 3]), true),
         (
