@@ -16,6 +16,13 @@ pub(super) struct Clock {
     kernels: Option<Vec<String>>,
 }
 
+/// What passes took, in order.
+struct Passes {
+    seconds: Vec<f64>,
+    /// What each was, if each launch was one.
+    kernels: Option<Vec<String>>,
+}
+
 /// What the launches of one kernel took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelTime {
@@ -77,14 +84,14 @@ impl Gpu {
     ///
     /// Errors: [`Error::DeviceLost`], and what else the device reports.
     pub fn stop_clock(&self) -> Result<Option<f64>> {
-        Ok(self.stopped()?.map(|(_, passes)| passes.iter().sum()))
+        Ok(self.stopped()?.map(|passes| passes.seconds.iter().sum()))
     }
 
     /// [`stop_clock`](Self::stop_clock) where each kernel was measured by itself: the one that took longest first.
     pub fn stop_clocks(&self) -> Result<Option<Vec<KernelTime>>> {
-        let Some((Some(kernels), passes)) = self.stopped()? else { return Ok(None) };
+        let Some(Passes { seconds, kernels: Some(kernels) }) = self.stopped()? else { return Ok(None) };
         let mut found: BTreeMap<String, (u64, f64)> = BTreeMap::new();
-        for (kernel, seconds) in kernels.into_iter().zip(passes) {
+        for (kernel, seconds) in kernels.into_iter().zip(seconds) {
             let (launches, sum) = found.entry(kernel).or_default();
             (*launches, *sum) = (*launches + 1, *sum + seconds);
         }
@@ -94,17 +101,18 @@ impl Gpu {
         Ok(Some(rows))
     }
 
-    /// The seconds of each pass since the start, and of what kernels they were.
-    fn stopped(&self) -> Result<Option<(Option<Vec<String>>, Vec<f64>)>> {
+    /// The passes since the start.
+    fn stopped(&self) -> Result<Option<Passes>> {
         self.wait()?;
         let Some(clock) = self.recorder().clock.take() else { return Ok(None) };
         let period = f64::from(self.0.queue.get_timestamp_period()) * 1e-9;
-        let mut passes = Vec::with_capacity(clock.used as usize / 2);
+        let mut seconds = Vec::with_capacity(clock.used as usize / 2);
         for (set, first) in clock.sets.iter().zip((0..).step_by(STAMPS as usize)) {
             let stamps = self.resolve(set, (clock.used - first).min(STAMPS))?;
-            passes.extend(stamps.chunks_exact(2).map(|pass| pass[1].saturating_sub(pass[0]) as f64 * period));
+            seconds
+                .extend(stamps.chunks_exact(2).map(|pass| pass[1].saturating_sub(pass[0]) as f64 * period));
         }
-        Ok(Some((clock.kernels, passes)))
+        Ok(Some(Passes { seconds, kernels: clock.kernels }))
     }
 
     /// The first `count` stamps of a set.

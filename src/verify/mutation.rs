@@ -86,13 +86,14 @@ struct Subject {
 }
 
 /// Mutates every shader that the rooms' cases launch and whose name contains `filter`, or one of several
-/// separated by commas.
+/// separated by commas; of each shader, the mutants that are `chosen`, by the shader's name and their key.
 ///
 /// Errors: [`Error::Device`] on the CPU, [`Error::Validation`] if a case fails before anything is changed.
 pub fn mutate_shaders(
     request: &str,
     rooms: &[Room],
     filter: &str,
+    chosen: impl Fn(&str, &str) -> bool,
     mut report: impl FnMut(&MutationRow),
 ) -> Result<Vec<MutationRow>> {
     let open = |kernels, portable| {
@@ -112,7 +113,7 @@ pub fn mutate_shaders(
     let (trials, subjects) = survey(&devices, &gpus, rooms, filter)?;
     let mut rows = Vec::new();
     for (shader, subject) in subjects {
-        let row = examine(&shader, &subject, &trials, &devices, &gpus)?;
+        let row = examine(&shader, &subject, &trials, &devices, &gpus, &chosen)?;
         report(&row);
         rows.push(row);
     }
@@ -280,6 +281,7 @@ fn examine(
     trials: &[Trial],
     devices: &[Device],
     gpus: &[&Gpu],
+    chosen: impl Fn(&str, &str) -> bool,
 ) -> Result<MutationRow> {
     let start = Instant::now();
     // A mutant is one change to the file; every specialisation that has the place gets it.
@@ -294,9 +296,10 @@ fn examine(
     order.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     let reasons: HashMap<&str, &str> =
         reasons().filter(|(name, ..)| *name == shader).map(|(_, key, reason)| (key, reason)).collect();
-    let mut row = MutationRow { mutants: changes.len(), ..MutationRow::new(shader) };
-    row.stale =
+    let stale =
         reasons.keys().filter(|key| !changes.contains_key(**key)).map(|key| key.to_string()).collect();
+    changes.retain(|key, _| chosen(shader, key));
+    let mut row = MutationRow { mutants: changes.len(), stale, ..MutationRow::new(shader) };
     // What killed the last mutant is likely to kill the next.
     let mut favourite = 0;
     for (key, places) in changes {

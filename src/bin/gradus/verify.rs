@@ -2,7 +2,9 @@
 
 use crate::Cli;
 use gradus::verify::{Bench, MutationRow, Row, mutate_shaders, verify};
-use gradus::{Result, rooms};
+use gradus::{Error, Result, rooms};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -12,6 +14,9 @@ pub struct Args {
     /// Change every shader in every small way, and see that the cases notice.
     #[arg(long)]
     mutate: bool,
+    /// Change only what the output of an earlier `--mutate`, in this file, names as unexplained: after adding cases.
+    #[arg(long, value_name = "FILE", requires = "mutate")]
+    again: Option<PathBuf>,
 }
 
 pub fn run(cli: &Cli, args: &Args) -> Result<bool> {
@@ -64,7 +69,16 @@ fn mutate(cli: &Cli, args: &Args) -> Result<bool> {
             "shader", "mutants", "killed", "equivalent", "unexplained", "seconds"
         );
     }
-    let rows = mutate_shaders(&cli.device, &rooms(), &args.filter, |row| {
+    let before =
+        args.again.as_ref().map(|path| std::fs::read_to_string(path).map_err(|e| unreadable(path, e)));
+    let before = before.transpose()?;
+    // Shader, key, and nothing behind the second tab.
+    let named: Option<HashSet<&str>> =
+        before.as_deref().map(|text| text.lines().map(str::trim_end).collect());
+    let chosen = |shader: &str, key: &str| {
+        named.as_ref().is_none_or(|named| named.contains(format!("{shader}\t{key}").as_str()))
+    };
+    let rows = mutate_shaders(&cli.device, &rooms(), &args.filter, chosen, |row| {
         if !cli.json {
             print_mutants(row);
         }
@@ -83,6 +97,11 @@ fn mutate(cli: &Cli, args: &Args) -> Result<bool> {
         );
     }
     Ok(open == 0 && stale == 0 && !rows.is_empty())
+}
+
+fn unreadable(path: &Path, source: std::io::Error) -> Error {
+    let remedy = "Give a file with the output of `gradus verify --mutate`.".into();
+    Error::Io { op: "verify", path: path.into(), source, remedy }
 }
 
 fn print_mutants(row: &MutationRow) {
