@@ -123,7 +123,7 @@ fn times(device: &Device, run: f64, all: f64) -> Result<()> {
             row("kernels", kernels);
         }
         row("the host, waiting for the device", waited);
-        row("the host, at work", run - waited);
+        row("the host, not waiting", run - waited);
     }
     row("drawing", all - run);
     Ok(())
