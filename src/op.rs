@@ -160,8 +160,9 @@ pub trait Op: Send + Sync + 'static {
         false
     }
 
-    /// Which inputs, as bits, may be pointwise work that waits: the kernels, of at most four buffers, evaluate it where
-    /// they read, which they do once for each element or nearly so.
+    /// Which inputs, as bits, may be pointwise work that waits, one of them at a time: the kernels, of at most four
+    /// buffers, evaluate it where they read, which they do once for each element or nearly so. None if there is an
+    /// [`epilogue`](Self::epilogue).
     fn prologue(&self) -> u32 {
         0
     }
@@ -255,7 +256,15 @@ pub fn create<O: Op>(op: O, device: &Device, inputs: &[&Tensor]) -> Result<Vec<T
 
 /// The output of an operation whose kernels are launched when somebody needs it.
 fn later<O: Op>(gpu: &Gpu, op: &Arc<O>, device: &Device, inputs: &[&Tensor]) -> Result<Tensor> {
-    let meta = rule(&**op, device, inputs)?[0];
+    let outputs = rule(&**op, device, inputs)?;
+    let [meta] = outputs[..] else {
+        let given = format!("its rule names {} outputs, and work behind one is to go into it", outputs.len());
+        return Err(Error::validation(
+            op.name(),
+            given,
+            "Only an operation with one output has an epilogue.",
+        ));
+    };
     let (gpu, op, args) = (gpu.clone(), op.clone(), views(gpu, &**op, inputs)?);
     let launch = move |fused: Option<Fused>| {
         let layout = Layout::contiguous(meta.shape);
@@ -424,15 +433,17 @@ fn check_reference<R: Real>(
     Ok(())
 }
 
-/// The inputs as the kernels take them.
+/// The inputs as the kernels take them, which evaluate one formula at most.
 fn views<O: Op>(gpu: &Gpu, op: &O, inputs: &[&Tensor]) -> Result<Vec<GpuView>> {
+    let mut takes = if op.epilogue() { 0 } else { op.prologue() };
     let view = |(k, t): (usize, &&Tensor)| {
         // What the gradient will read has to be there in any case.
         let kept = t.edge.is_some() && autodiff::bit(op.keeps().0, k);
-        if autodiff::bit(op.prologue(), k)
+        if autodiff::bit(takes, k)
             && !kept
             && let Some(buffer) = t.absorbed()?
         {
+            takes = 0;
             return Ok(GpuView { buffer, layout: Layout::contiguous(*t.shape()) });
         }
         let view = if op.strided() { t.view()? } else { t.dense()?.view()? };

@@ -22,6 +22,9 @@ const MAX_LEAVES: usize = 4;
 /// A formula of leaves for each element of a dense whole; for an output, its first input is what is stored.
 pub(crate) struct Fused {
     formula: Formula,
+    /// What tells the formula from others, and its scalars.
+    words: Vec<u32>,
+    scalars: Vec<f32>,
     leaves: Vec<(Arc<Buffer>, Place)>,
     stores: bool,
 }
@@ -97,7 +100,10 @@ impl Fused {
         // An input's first leaf takes the place of the input.
         let leaves = leaves.filter(|leaves| stores || !leaves.is_empty())?;
         let more = leaves.len() - usize::from(!stores);
-        (more <= MAX_LEAVES).then_some(Fused { formula, leaves, stores })
+        let mut signature = Signature::default();
+        signature.add(&formula);
+        let Signature { words, scalars, .. } = signature;
+        (more <= MAX_LEAVES).then_some(Fused { formula, words, scalars, leaves, stores })
     }
 
     /// What a kernel is to be given for an input that this formula computes.
@@ -119,9 +125,7 @@ impl Fused {
     /// Adds the formula's parameters to those of the kernel.
     pub(super) fn extend(&self, params: &mut Vec<u8>) {
         params.resize(params.len().next_multiple_of(16), 0);
-        let mut signature = Signature::default();
-        signature.add(&self.formula);
-        let mut words: Vec<u32> = signature.scalars.iter().map(|scalar| scalar.to_bits()).collect();
+        let mut words: Vec<u32> = self.scalars.iter().map(|scalar| scalar.to_bits()).collect();
         words.resize(words.len().next_multiple_of(4).max(4), 0);
         for (_, Place { every, period, offset, .. }) in &self.leaves {
             words.extend([*every as u32, *period as u32, *offset as u32, 0]);
@@ -132,11 +136,9 @@ impl Fused {
     /// Adds to a kernel's key what tells the kernel with the formula from all others. Unlike a file's key it has more
     /// than one line.
     pub(super) fn key(&self, key: &mut String, binding: u32) {
-        let mut signature = Signature::default();
-        signature.words.extend([binding, self.stores.into()]);
-        signature.words.extend(self.leaves.iter().map(|(_, place)| place.kind()));
-        signature.add(&self.formula);
-        let _ = write!(key, "\n{:x?}", signature.words);
+        let places =
+            self.leaves.iter().fold(u32::from(self.stores), |word, (_, place)| word << 3 | place.kind());
+        let _ = write!(key, "\n{binding:x} {places:x} {:x?}", self.words);
     }
 
     /// The kernel's text with the formula in the buffer of that binding.

@@ -158,27 +158,23 @@ impl Op for Gradient {
             (keys, groups, extents.keys, extents.depth, [("KEYS", 1), ("VALUES", 0)]),
             (keys, groups, extents.keys, extents.width, [("KEYS", 1), ("VALUES", 1)]),
         ];
-        let gradients =
-            each.into_iter().zip(outputs).map(|((operands, entries, count, columns, constants), output)| {
-                (constants, [entries, count, columns], [&operands[..], &[&*output.buffer]].concat())
-            });
-        match choice::attention(&gpu.capabilities(), extents.by_fours()) {
-            choice::Attention::Subgroup => {
-                for (constants, sizes, buffers) in gradients {
-                    launch.subgroup(gpu, &SUBGROUP_GRADIENT, &constants, sizes, &buffers)?;
+        let kernel = choice::attention(&gpu.capabilities(), extents.by_fours());
+        if kernel == choice::Attention::Lanes {
+            let unused = gpu.buffer(self.name(), 4)?;
+            let buffers = [&queries[..], &[&*outputs[0].buffer, &*unused]].concat();
+            launch.tiles(gpu, &GRADIENT, &[("KEYS", 0)], entries, extents.queries, &buffers)?;
+            let buffers = [&keys[..], &[&*outputs[1].buffer, &*outputs[2].buffer]].concat();
+            launch.tiles(gpu, &GRADIENT, &[("KEYS", 1)], groups, extents.keys, &buffers)?;
+        } else {
+            for ((operands, entries, count, columns, constants), output) in each.into_iter().zip(outputs) {
+                let (sizes, buffers) =
+                    ([entries, count, columns], [&operands[..], &[&*output.buffer]].concat());
+                match kernel {
+                    choice::Attention::Tiled => {
+                        launch.tiled(gpu, &TILED_GRADIENT, &constants, sizes, &buffers)?;
+                    }
+                    _ => launch.subgroup(gpu, &SUBGROUP_GRADIENT, &constants, sizes, &buffers)?,
                 }
-            }
-            choice::Attention::Tiled => {
-                for (constants, sizes, buffers) in gradients {
-                    launch.tiled(gpu, &TILED_GRADIENT, &constants, sizes, &buffers)?;
-                }
-            }
-            choice::Attention::Lanes => {
-                let unused = gpu.buffer(self.name(), 4)?;
-                let buffers = [&queries[..], &[&*outputs[0].buffer, &*unused]].concat();
-                launch.tiles(gpu, &GRADIENT, &[("KEYS", 0)], entries, extents.queries, &buffers)?;
-                let buffers = [&keys[..], &[&*outputs[1].buffer, &*outputs[2].buffer]].concat();
-                launch.tiles(gpu, &GRADIENT, &[("KEYS", 1)], groups, extents.keys, &buffers)?;
             }
         }
         match outputs.get(3) {
