@@ -247,8 +247,7 @@ impl Variant for Convolution {
     }
 }
 
-/// For so many channels of a group to compute; `fours` says whether those that are read, and positions, can be taken
-/// four at a time.
+/// For so many channels of a group to compute; `fours` says whether positions can be taken four at a time.
 pub(crate) fn convolution(c: &Capabilities, channels: usize, fours: bool) -> Candidates<Convolution> {
     if c.kind == Kind::Software {
         return match sharing_lanes(c).filter(|_| fours) {

@@ -6,9 +6,9 @@
 //! own buffers; its scalars and how leaves lie are parameters behind the kernel's own. A kernel that reads its output
 //! back, or whose statements are not of this form, takes no formula, which is an error.
 
-use super::half::{access, declared};
 use super::pointwise::SPECIAL;
 use super::pool::Buffer;
+use super::stored::{access, declared};
 use crate::error::{Error, Result};
 use crate::formula::{Formula, Signature};
 use crate::shape::{Layout, Shape};

@@ -5,11 +5,12 @@ mod adapter;
 mod clock;
 mod fused;
 mod groups;
-mod half;
+mod kernel;
 mod pointwise;
 mod pool;
 mod recorder;
 mod shader;
+mod stored;
 pub(crate) mod tape;
 mod transfer;
 mod tuning;
@@ -28,7 +29,7 @@ pub use tuning::{Choice, cache_folder};
 use crate::choice::{Capabilities, Kind};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use half::Kernel;
+use kernel::Kernel;
 use pool::Pool;
 use recorder::Recorder;
 use rustc_hash::FxHashMap;
@@ -136,7 +137,11 @@ impl Gpu {
     fn open(adapter: &wgpu::Adapter, options: GpuOptions) -> Result<Self> {
         let info = adapter.get_info();
         let limits = if options.portable { wgpu::Limits::default() } else { adapter.limits() };
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        let software = adapter::is_software(&info);
+        let kernels = options.kernels.unwrap_or(if software { Kernels::Software } else { Kernels::Hardware });
+        let mut wanted =
+            wgpu::Features::SUBGROUP | wgpu::Features::SHADER_F16 | wgpu::Features::TIMESTAMP_QUERY;
+        wanted.set(wgpu::Features::SHADER_INT64, kernels == Kernels::Software);
         let features = if options.portable { wgpu::Features::empty() } else { adapter.features() & wanted };
         let request = adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("gradus"),
@@ -164,8 +169,6 @@ impl Gpu {
             let _ = gone.set(format!("{reason:?} {message}"));
         });
         let max_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let software = adapter::is_software(&info);
-        let kernels = options.kernels.unwrap_or(if software { Kernels::Software } else { Kernels::Hardware });
         let summary = adapter::summary(adapter);
         // What was measured, was measured of kernels as they usually are.
         let usual = !options.portable && !options.guard && options.kernels.is_none();
@@ -393,6 +396,11 @@ impl Gpu {
         Ok(())
     }
 
+    /// Whether kernels move four floats as two words of 64 bits.
+    fn pairs(&self) -> bool {
+        self.0.device.features().contains(wgpu::Features::SHADER_INT64)
+    }
+
     fn pipelines(&self) -> std::sync::MutexGuard<'_, FxHashMap<String, Arc<Pipeline>>> {
         self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -402,8 +410,13 @@ impl Gpu {
         if let Some(found) = self.pipelines().get(&key) {
             return Ok(found.clone());
         }
-        let (mut module, _) = parse(&label, &kernel.text()?)?;
         let rewrite = self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut text = kernel.text()?;
+        // A kernel is changed as it is written.
+        if rewrite.is_none() && self.pairs() {
+            text = stored::pair(&text);
+        }
+        let (mut module, _) = parse(&label, &text)?;
         if let Some(rewrite) = rewrite {
             module = rewrite(&key, module);
         }

@@ -1,6 +1,6 @@
 //! Fused pointwise kernels: the one kind of shader whose text is made at run time, from a formula.
 
-use super::half::Kernel;
+use super::kernel::Kernel;
 use super::shader::Pipeline;
 use super::{Buffer, Dispatch, Gpu, Source};
 use crate::dtype::DType;

@@ -3,7 +3,7 @@
 
 use super::clock::Clock;
 use super::groups::Groups;
-use super::half::Kernel;
+use super::kernel::Kernel;
 use super::pool::Buffer;
 use super::shader::{Pipeline, Source};
 use super::{Gpu, Inner, tape};

@@ -7,7 +7,7 @@ type Size = ([usize; 4], [usize; 4], Conv2dOptions, bool);
 
 pub(in crate::ops) fn rooms() -> Vec<Room> {
     let o = Conv2dOptions::default();
-    let sizes: [(&str, Size); 30] = [
+    let sizes: [(&str, Size); 32] = [
         ("1x1x1x1 k1", ([1, 1, 1, 1], [1, 1, 1, 1], o, true)),
         ("2x3x7x6 k3", ([2, 3, 7, 6], [4, 3, 3, 3], o, true)),
         ("1x1x28x28 k5 s2 p2", ([1, 1, 28, 28], [8, 1, 5, 5], o.stride([2, 2]).padding([2, 2]), true)),
@@ -37,6 +37,9 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
         ("1x4x14x14 k1", ([1, 4, 14, 14], [4, 4, 1, 1], o, false)),
         ("2x4x6x8 dilation", ([2, 4, 6, 8], [4, 4, 3, 3], o.dilation([1, 2]).padding([1, 2]), false)),
         ("1x4x6x8 k3 p1 s1x2", ([1, 4, 6, 8], [8, 4, 3, 3], o.padding([1, 1]).stride([1, 2]), true)),
+        // Channels that do not come by fours, in kernels that take them so.
+        ("2x10x6x8 groups 2", ([2, 10, 6, 8], [6, 5, 3, 3], o.groups(2).padding([1, 1]), true)),
+        ("3x7x4x6 k1x3", ([3, 7, 4, 6], [13, 7, 1, 3], o, false)),
         // Several tiles each way in either group, the last one nearly empty or full.
         ("1x72x4x4 groups 2", ([1, 72, 4, 4], [64, 36, 3, 3], o.groups(2).padding([1, 1]), true)),
         ("1x64x5x5 groups 2", ([1, 64, 5, 5], [8, 32, 2, 2], o.groups(2), false)),

@@ -27,7 +27,7 @@ pub(super) fn geometry(e: &Extents, read: [usize; 2], written: [usize; 2]) -> [u
 }
 
 /// The kernel for a way through a convolution, which makes so many channels of each group; `fours` says whether
-/// channels and positions can be taken four at a time.
+/// positions can be taken four at a time.
 fn kernel(gpu: &Gpu, e: &Extents, way: &'static str, channels: usize, fours: bool) -> Convolution {
     let [[kh, kw], [h, w]] = [e.kernel, e.y];
     let sizes = [e.batch, e.options.groups, e.cin, e.cout, kh, kw, h, w];

@@ -1,5 +1,6 @@
 //! The launches of convolution on subgroups, where an adapter is a CPU: a lane reads four channels of a pixel at
-//! once, so what is read is first brought into that order, which costs far less than it saves.
+//! once, so what is read is first brought into that order, which costs far less than it saves. Where channels do not
+//! come by fours, zeros stand in for those that are missing.
 
 use super::Extents;
 use super::gpu::geometry;
@@ -20,22 +21,31 @@ const BUSY: usize = 32;
 
 /// Whether [`product`] is the one to take.
 pub(super) fn suits_product(e: &Extents, transposed: bool) -> bool {
-    let (channels, written) = if transposed { (e.cout, e.x) } else { (e.cin, e.y) };
-    channels.is_multiple_of(4) && (written[0] * written[1]).is_multiple_of(4)
+    let [h, w] = if transposed { e.x } else { e.y };
+    (h * w).is_multiple_of(4)
 }
 
 /// Whether [`weight_gradient`] is.
 pub(super) fn suits_weight_gradient(e: &Extents) -> bool {
-    let positions = (e.y[0] * e.y[1]).is_multiple_of(4) && e.y[1] >= 4;
-    e.cin.is_multiple_of(4) && positions
+    (e.y[0] * e.y[1]).is_multiple_of(4) && e.y[1] >= 4
 }
 
-/// A copy of a dense tensor, seen as one of that shape, with its axes in another order.
+/// How many channels a group has in a copy.
+fn filled(channels: usize) -> usize {
+    channels.next_multiple_of(4)
+}
+
+/// A copy of a dense tensor, seen as one of that shape, with its axes in another order, the last [`filled`] up.
 fn reordered(gpu: &Gpu, x: &GpuView, shape: &[usize], order: &[usize]) -> Result<Arc<Buffer>> {
-    let layout = Layout::contiguous(Shape::known(shape)).permuted(order);
-    let copy = gpu.buffer("conv2d", 4 * layout.shape.count() as u64)?;
-    let dense = Layout::contiguous(layout.shape);
-    pointwise(gpu, &Formula::input(0), &[(&x.buffer, layout, DType::F32)], (&copy, dense, DType::F32))?;
+    let from = Layout::contiguous(Shape::known(shape)).permuted(order);
+    let (last, channels) = (order.len() - 1, shape[order[order.len() - 1]]);
+    let mut extents = from.shape.to_vec();
+    extents[last] = filled(channels);
+    let to = Layout::contiguous(Shape::known(&extents));
+    let copy = gpu.buffer("conv2d", 4 * to.shape.count() as u64)?;
+    let part = |start, count| (&*copy, to.sliced(last, start, count, 1), DType::F32);
+    pointwise(gpu, &Formula::input(0), &[(&x.buffer, from, DType::F32)], part(0, channels))?;
+    pointwise(gpu, &Formula::constant(0.0), &[], part(channels, extents[last] - channels))?;
     Ok(copy)
 }
 
@@ -55,8 +65,8 @@ pub(super) fn product(
     let tiles = groups * rows.div_ceil(16) * columns.div_ceil(width);
     let order: &[usize] = if transposed { &[0, 2, 3, 1] } else { &[0, 1, 3, 2] };
     let weights = reordered(gpu, w, &[groups, e.cout, e.cin, e.taps()], order)?;
-    let pixels = reordered(gpu, x, &[e.batch, groups * channels, read[0] * read[1]], &[0, 2, 1])?;
-    let counts = [rows, columns, channels, tiles, groups];
+    let pixels = reordered(gpu, x, &[e.batch, groups, channels, read[0] * read[1]], &[0, 3, 1, 2])?;
+    let counts = [rows, columns, filled(channels), tiles, groups];
     let params: Vec<u32> = counts.into_iter().chain(geometry(e, read, written)).map(|v| v as u32).collect();
     let constants = [
         ("TRANSPOSED", u32::from(transposed)),
@@ -83,14 +93,15 @@ pub(super) fn weight_gradient(
     [lanes, tile_rows]: [u32; 2],
 ) -> Result<()> {
     let (width, groups) = (8 * lanes as usize, e.options.groups);
-    let columns = e.taps() * e.cin;
+    let (channels, count) = (filled(e.cin), groups * e.cout);
+    let columns = e.taps() * channels;
     let matrix = groups * e.cout.div_ceil(16) * columns.div_ceil(width);
     let chunk = e.batch.div_ceil(BUSY.div_ceil(matrix.max(1))).max(1);
     let chunks = e.batch.div_ceil(chunk).max(1);
     let tiles = matrix * chunks;
-    let pixels = reordered(gpu, x, &[e.batch, groups * e.cin, e.x[0] * e.x[1]], &[0, 2, 1])?;
-    let partial = gpu.buffer("conv2d", 4 * (chunks * dw.shape().count()) as u64)?;
-    let counts = [e.cout, columns, e.cin, tiles, groups];
+    let pixels = reordered(gpu, x, &[e.batch, groups, e.cin, e.x[0] * e.x[1]], &[0, 3, 1, 2])?;
+    let partial = gpu.buffer("conv2d", 4 * (chunks * count * columns) as u64)?;
+    let counts = [e.cout, columns, channels, tiles, groups];
     let images = [e.batch, chunk];
     let params: Vec<u32> =
         counts.into_iter().chain(geometry(e, e.x, e.y)).chain(images).map(|v| v as u32).collect();
@@ -102,6 +113,7 @@ pub(super) fn weight_gradient(
         buffers: &[&dy.buffer, &pixels, &partial],
         groups: gpu.fold(tiles, 1),
     })?;
-    let pieces = Layout::contiguous(Shape::known(&[chunks, groups * e.cout, e.taps(), e.cin]));
+    let pieces =
+        Layout::contiguous(Shape::known(&[chunks, count, e.taps(), channels])).sliced(3, 0, e.cin, 1);
     reduce::sum_axis(gpu, &partial, &pieces.permuted(&[0, 1, 3, 2]), 0, &dw.buffer)
 }

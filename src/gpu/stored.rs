@@ -1,4 +1,4 @@
-//! Kernels over f16 buffers.
+//! How storage buffers hold the floats that kernels compute with.
 //!
 //! Every kernel is written for f32 and computes in it. Which of its buffers hold f16 is known when it is
 //! launched; for those, the declaration's `f32` becomes `f16`, what is read widens to f32, and what is
@@ -8,67 +8,16 @@
 //!
 //! A kernel that moves floats as the words that hold them, or compares these, is given the words of the f32.
 //!
+//! On a CPU, fours of f32 move as pairs of words of 64 bits, by the same means.
+//!
 //! The accesses are found in the text. A storage buffer is an array, so they are `name[…]`, with a component
 //! of a vector behind it perhaps, and a write is one at the beginning of a statement with `=` behind it.
 
-use super::fused::Fused;
-use super::pool::Buffer;
-use super::shader::Source;
 use crate::error::{Error, Result};
 use std::fmt::Write;
 
-/// A kernel, which of its storage buffers hold f16, bit k for binding k + 1, and which carries a formula.
-pub(super) struct Kernel<'a> {
-    pub source: Source<'a>,
-    half: u32,
-    fused: Option<(u32, &'a Fused)>,
-}
-
-impl<'a> Kernel<'a> {
-    /// For a launch on these buffers.
-    pub fn of(source: Source<'a>, buffers: &[&'a Buffer]) -> Self {
-        let carried = |(buffer, binding): (&&'a Buffer, u32)| Some((binding, buffer.fused()?));
-        let fused = buffers.iter().zip(1..).find_map(carried);
-        let bound = buffers.iter().copied().chain(fused.iter().flat_map(|(_, fused)| fused.leaves()));
-        let half = bound.enumerate().map(|(k, buffer)| u32::from(buffer.is_half()) << k).sum();
-        Kernel { source, half, fused }
-    }
-
-    /// The formula that one of its buffers carries.
-    pub fn fused(&self) -> Option<&'a Fused> {
-        self.fused.map(|(_, fused)| fused)
-    }
-
-    /// What the kernel is called where it is measured.
-    pub fn label(&self) -> String {
-        let with = if self.fused.is_some() { " + formula" } else { "" };
-        format!("{}{with}", self.source.label())
-    }
-
-    /// A name that is equal exactly for equal kernels.
-    pub fn key(&self) -> String {
-        let mut key = self.source.key();
-        if self.half != 0 {
-            let _ = write!(key, " f16={:b}", self.half);
-        }
-        if let Some((binding, fused)) = self.fused {
-            fused.key(&mut key, binding);
-        }
-        key
-    }
-
-    /// The WGSL text.
-    pub fn text(&self) -> Result<String> {
-        let (label, mut text) = (self.source.label(), self.source.text()?);
-        if let Some((binding, fused)) = self.fused {
-            text = fused.text(label, &text, binding)?;
-        }
-        if self.half == 0 { Ok(text) } else { narrow(label, &text, self.half) }
-    }
-}
-
 /// The text with f16 in the buffers that `half` names.
-fn narrow(label: &str, text: &str, half: u32) -> Result<String> {
+pub(super) fn narrow(label: &str, text: &str, half: u32) -> Result<String> {
     // On the first line, so that every line keeps its number.
     let mut out = format!("enable f16; {text}");
     for binding in (0..32).filter(|k| half >> k & 1 == 1).map(|k| k + 1) {
@@ -87,7 +36,19 @@ fn narrow(label: &str, text: &str, half: u32) -> Result<String> {
     Ok(out)
 }
 
-/// What an array of floats may be declared to hold, and how its elements are read and written in f16.
+/// The text with four floats held as two words of 64 bits, in every buffer that holds fours. llvmpipe takes loads and
+/// stores apart, invocation by invocation and word by word, whether it be a word of 32 or of 64 bits.
+pub(super) fn pair(text: &str) -> String {
+    let mut out = text.to_string();
+    for binding in 1..32 {
+        if let Some((name, "vec4<f32>")) = declared(&out, binding) {
+            out = rewrite(&out, binding, &name, &PAIRS);
+        }
+    }
+    out + UNPAIR
+}
+
+/// What an array of floats may be declared to hold, and how its elements are held, read and written instead.
 struct Element {
     wide: &'static str,
     narrow: &'static str,
@@ -105,6 +66,21 @@ const ELEMENTS: [Element; 6] = [
     word("u32", ["bitcast<u32>(f32(", "))"]),
     word("i32", ["bitcast<i32>(f32(", "))"]),
 ];
+
+const PAIRS: Element = float("vec4<f32>", "vec2<u64>", ["unpaired(", ")"], ["paired(", ")"]);
+
+const UNPAIR: &str = "
+fn unpaired(words: vec2<u64>) -> vec4<f32> {
+    let low = vec2<u32>(words);
+    let high = vec2<u32>(words >> vec2<u32>(32u));
+    return bitcast<vec4<f32>>(vec4<u32>(low.x, high.x, low.y, high.y));
+}
+
+fn paired(four: vec4<f32>) -> vec2<u64> {
+    let words = bitcast<vec4<u32>>(four);
+    return vec2<u64>(words.xz) | (vec2<u64>(words.yw) << vec2<u32>(32u));
+}
+";
 
 const fn float(
     wide: &'static str,
@@ -138,7 +114,7 @@ fn elements_of(kind: &str) -> Option<&str> {
     kind.strip_prefix("array<")?.split(';').next()?.trim_end().strip_suffix('>')
 }
 
-/// The text with f16 in the buffer `name`.
+/// The text with the elements of the buffer `name` held differently.
 fn rewrite(text: &str, binding: u32, name: &str, element: &Element) -> String {
     let mut out = String::with_capacity(text.len() + 256);
     for line in text.lines() {
@@ -234,27 +210,48 @@ fn main() {
         assert_eq!(text.lines().count(), KERNEL.lines().count());
     }
 
-    /// Every kernel there is, whatever cases launch: no access is missed.
-    #[test]
-    fn every_shader_takes_f16_in_all_its_buffers_at_once() {
+    /// The name and text of every kernel there is, whatever cases launch.
+    fn shaders() -> Vec<(String, String)> {
         let mut folders = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/shaders").into()];
-        let mut count = 0;
+        let mut shaders = Vec::new();
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir::<std::path::PathBuf>(folder).unwrap() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                    continue;
+                } else {
+                    shaders.push((path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
                 }
-                let (text, name) = (std::fs::read_to_string(&path).unwrap(), path.display().to_string());
-                let known = |wide: &str| ELEMENTS.iter().any(|element| element.wide == wide);
-                let held = (0..8).filter(|k| declared(&text, k + 1).is_some_and(|(_, wide)| known(wide)));
-                let half = held.fold(0, |half, k| half | 1 << k);
-                parse(&name, &narrow(&name, &text, half).unwrap()).unwrap();
-                count += usize::from(half != 0);
             }
         }
+        shaders
+    }
+
+    /// No access is missed.
+    #[test]
+    fn every_shader_takes_f16_in_all_its_buffers_at_once() {
+        let mut count = 0;
+        for (name, text) in shaders() {
+            let known = |wide: &str| ELEMENTS.iter().any(|element| element.wide == wide);
+            let held = (0..8).filter(|k| declared(&text, k + 1).is_some_and(|(_, wide)| known(wide)));
+            let half = held.fold(0, |half, k| half | 1 << k);
+            parse(&name, &narrow(&name, &text, half).unwrap()).unwrap();
+            count += usize::from(half != 0);
+        }
         assert!(count > 20, "{count}");
+    }
+
+    #[test]
+    fn every_shader_takes_pairs_for_fours() {
+        let mut count = 0;
+        for (name, text) in shaders() {
+            let fours = |text: &str, k| declared(text, k).is_some_and(|(_, wide)| wide == "vec4<f32>");
+            let paired = pair(&text);
+            parse(&name, &paired).unwrap();
+            assert!(!(1..9).any(|k| fours(&paired, k)), "{name}");
+            count += usize::from((1..9).any(|k| fours(&text, k)));
+        }
+        assert!(count > 10, "{count}");
     }
 
     #[test]
