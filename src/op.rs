@@ -145,7 +145,7 @@ pub trait Op: Send + Sync + 'static {
     }
 
     /// Launches the kernels. They compute in f32; for tensors of f16 the launch sees to loads and stores (see
-    /// `src/gpu/half.rs`), so that what lies in an output between two launches is rounded. Inputs are dense and start at the beginning of their buffer, unless
+    /// `src/gpu/stored.rs`), so that what lies in an output between two launches is rounded. Inputs are dense and start at the beginning of their buffer, unless
     /// [`strided`](Self::strided); outputs always are.
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()>;
 

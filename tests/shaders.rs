@@ -3,7 +3,7 @@
 
 mod common;
 
-use gradus::gpu::parse;
+use gradus::gpu::{Dispatch, Source, parse};
 use gradus::rooms;
 use gradus::verify::launched_kernels;
 use naga::back::{glsl, hlsl, msl, spv};
@@ -303,4 +303,24 @@ fn spirv_val_accepts_every_kernel() {
     std::fs::remove_dir_all(&folder).unwrap();
     assert!(refused.is_empty(), "{} of {count} refused\n{}", refused.len(), refused.join("\n"));
     println!("{count} modules are valid");
+}
+
+/// On some devices the text of a kernel is changed where it reads and writes fours.
+#[test]
+fn a_kernel_of_a_user_may_write_components_of_fours() {
+    let device = common::gpu();
+    let gpu = device.as_gpu().unwrap();
+    let text = "
+        @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+        @compute @workgroup_size(1) fn main() { y[0].x = 1.0; y[1] += y[0]; }";
+    let buffer = gpu.buffer("test", 32).unwrap();
+    gpu.dispatch(Dispatch {
+        op: "test",
+        source: Source::Generated(text),
+        params: &[],
+        buffers: &[&buffer],
+        groups: [1, 1, 1],
+    })
+    .unwrap();
+    gpu.wait().unwrap();
 }

@@ -411,12 +411,13 @@ impl Gpu {
             return Ok(found.clone());
         }
         let rewrite = self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut text = kernel.text()?;
-        // A kernel is changed as it is written.
-        if rewrite.is_none() && self.pairs() {
-            text = stored::pair(&text);
-        }
-        let (mut module, _) = parse(&label, &text)?;
+        let text = kernel.text()?;
+        // A kernel is changed as it is written. One that was not written here may access its buffers in other ways.
+        let paired = (rewrite.is_none() && self.pairs()).then(|| parse(&label, &stored::pair(&text)));
+        let (mut module, _) = match paired {
+            Some(Ok(parsed)) => parsed,
+            _ => parse(&label, &text)?,
+        };
         if let Some(rewrite) = rewrite {
             module = rewrite(&key, module);
         }

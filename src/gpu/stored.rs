@@ -36,7 +36,7 @@ pub(super) fn narrow(label: &str, text: &str, half: u32) -> Result<String> {
     Ok(out)
 }
 
-/// The text with four floats held as two words of 64 bits, in every buffer that holds fours. llvmpipe takes loads and
+/// The text with every two floats held as a word of 64 bits, in the buffers that hold fours. llvmpipe takes loads and
 /// stores apart, invocation by invocation and word by word, whether it be a word of 32 or of 64 bits.
 pub(super) fn pair(text: &str) -> String {
     let mut out = text.to_string();
