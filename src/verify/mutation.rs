@@ -299,10 +299,12 @@ fn examine(
     let stale =
         reasons.keys().filter(|key| !changes.contains_key(**key)).map(|key| key.to_string()).collect();
     changes.retain(|key, _| chosen(shader, key));
-    let mut row = MutationRow { mutants: changes.len(), stale, ..MutationRow::new(shader) };
+    let all = changes.len();
+    let mut row = MutationRow { mutants: all, stale, ..MutationRow::new(shader) };
     // What killed the last mutant is likely to kill the next.
     let mut favourite = 0;
-    for (key, places) in changes {
+    for (number, (key, places)) in (1..).zip(changes) {
+        log::debug!("{shader}\t{key}\t{number} of {all}");
         let places = Arc::new(places);
         let changed = places.clone();
         let rewrite: gpu::Rewrite = Arc::new(move |kernel: &str, module| match changed.get(kernel) {
@@ -334,7 +336,10 @@ fn examine(
                 row.killed += 1;
             }
             (None, Some(reason)) => row.explained.push((key, (*reason).into())),
-            (None, None) => row.unexplained.push(key),
+            (None, None) => {
+                log::info!("{shader}\t{key}\tsurvived, {number} of {all}");
+                row.unexplained.push(key);
+            }
         }
     }
     for gpu in gpus {

@@ -72,11 +72,15 @@ fn mutate(cli: &Cli, args: &Args) -> Result<bool> {
     let before =
         args.again.as_ref().map(|path| std::fs::read_to_string(path).map_err(|e| unreadable(path, e)));
     let before = before.transpose()?;
-    // Shader, key, and nothing behind the second tab.
-    let named: Option<HashSet<&str>> =
-        before.as_deref().map(|text| text.lines().map(str::trim_end).collect());
+    // Shader and key, before the second tab, in a row or in a line of the log.
+    let two = |line: &str| {
+        let line = line.split_once("::mutation] ").map_or(line, |(_, logged)| logged);
+        let end = line.match_indices('\t').nth(1).map_or(line.len(), |(at, _)| at);
+        line[..end].to_string()
+    };
+    let named: Option<HashSet<String>> = before.map(|text| text.lines().map(two).collect());
     let chosen = |shader: &str, key: &str| {
-        named.as_ref().is_none_or(|named| named.contains(format!("{shader}\t{key}").as_str()))
+        named.as_ref().is_none_or(|named| named.contains(&format!("{shader}\t{key}")))
     };
     let rows = mutate_shaders(&cli.device, &rooms(), &args.filter, chosen, |row| {
         if !cli.json {

@@ -127,7 +127,8 @@ fn broad() -> Vec<Case> {
     let rising: Vec<f64> = (0..130 * 4).map(|i| 0.05 * f64::from(i / 4)).collect();
     let q = Input::uniform([1, 1, 33, 4], 0.2, 1.0);
     let risen = vec![q, Input::fixed([1, 1, 130, 4], &rising), Input::any([1, 1, 130, 68])];
-    let all: [(&str, Sizes, Attention); 9] = [
+    let all: [(&str, Sizes, Attention); 10] = [
+        ("", ([2, 1, 40, 36], [1, 6, 36]), Attention::default()),
         ("", ([1, 2, 17, 4], [2, 70, 64]), Attention::default()),
         ("", ([1, 1, 70, 68], [1, 17, 128]), Attention::default()),
         ("", ([2, 3, 5, 40], [3, 9, 40]), Attention::default()),
