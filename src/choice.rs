@@ -91,6 +91,12 @@ pub(crate) fn epilogues(c: &Capabilities) -> bool {
     c.kind != Kind::Software
 }
 
+/// How many elements a parameter has at most whose step is taken with others in one launch: copying the gradients of
+/// larger ones together costs more than a launch.
+pub(crate) fn packed(c: &Capabilities) -> usize {
+    c.of(1 << 15, 1 << 16, 1 << 18)
+}
+
 /// Into how many pieces to cut the sums of a product, each of so many terms, if each takes so many workgroups: a
 /// piece repays what adding it costs if it is long enough.
 pub(crate) fn pieces(c: &Capabilities, groups: usize, terms: usize) -> usize {

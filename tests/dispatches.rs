@@ -16,13 +16,13 @@ use gradus::{Device, Result, Tensor};
 /// Network; tensors of parameters; launches of the forward pass and the loss, of the backward pass, and of a step
 /// of SGD with momentum or AdamW.
 const TABLE: [(&str, [u64; 5]); 7] = [
-    ("mlp, one hidden layer", [4, 7, 11, 6, 6]),
-    ("convolutions of the chapter", [14, 22, 28, 15, 15]),
-    ("ResNet-20", [59, 113, 123, 60, 60]),
-    ("Gpt, two layers", [29, 41, 142, 36, 36]),
-    ("language model, LSTM of 8 steps", [7, 21, 31, 10, 10]),
-    ("language model, GRU of 8 steps", [7, 21, 33, 10, 10]),
-    ("forecaster, LSTM of 8 steps", [6, 19, 25, 7, 7]),
+    ("mlp, one hidden layer", [4, 7, 11, 3, 3]),
+    ("convolutions of the chapter", [14, 22, 28, 2, 2]),
+    ("ResNet-20", [59, 113, 123, 7, 7]),
+    ("Gpt, two layers", [29, 41, 142, 8, 8]),
+    ("language model, LSTM of 8 steps", [7, 21, 31, 4, 4]),
+    ("language model, GRU of 8 steps", [7, 21, 33, 4, 4]),
+    ("forecaster, LSTM of 8 steps", [6, 19, 25, 2, 2]),
 ];
 
 type Loss = Box<dyn Fn() -> Result<Tensor>>;

@@ -19,6 +19,7 @@ pub use adapter::AdapterSummary;
 pub use clock::KernelTime;
 pub(crate) use fused::Fused;
 pub(crate) use pointwise::{Operand, pointwise};
+pub(crate) use pool::PART_ALIGNMENT;
 pub use pool::{Buffer, PoolStats};
 pub use recorder::Dispatch;
 pub(crate) use shader::shader;

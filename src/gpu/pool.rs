@@ -14,6 +14,9 @@ const GUARD_BYTES: u64 = 4096;
 /// hands a NaN on as it is, so poison read in one buffer and written behind the end of another would not show.
 const POISON: u32 = 0x7fe0_0001;
 
+/// What the first byte of a part is a multiple of: WebGPU's default for what is bound.
+pub(crate) const PART_ALIGNMENT: u64 = 256;
+
 /// How much memory a device's pool holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolStats {
@@ -60,8 +63,10 @@ pub struct Buffer {
     number: u32,
     /// What tells this use of the device's buffer from all others.
     lease: u64,
-    /// For [`alias`](Buffer::alias): whose buffer it is.
+    /// For [`alias`](Buffer::alias) and [`part`](Buffer::part): whose buffer it is.
     of: Option<Arc<Buffer>>,
+    /// The byte of the device's buffer that is this one's first.
+    start: u64,
     me: Weak<Buffer>,
     class: u64,
     /// The bytes that hold data.
@@ -143,6 +148,7 @@ impl Pool {
             number: raw.number,
             lease,
             of: None,
+            start: 0,
             me: me.clone(),
             class,
             bytes,
@@ -190,9 +196,14 @@ impl Buffer {
         self.raw.as_ref().unwrap_or_else(|| unreachable!("a buffer in use"))
     }
 
-    /// What tells the device's buffer from all others, and how many words of it are bound.
-    pub(super) fn identity(&self) -> [u32; 2] {
-        [self.number, (self.bound() / 4) as u32]
+    /// What tells the device's buffer from all others, and which words of it are bound.
+    pub(super) fn identity(&self) -> [u32; 3] {
+        [self.number, (self.start / 4) as u32, (self.bound() / 4) as u32]
+    }
+
+    /// The byte of the device's buffer that is this one's first.
+    pub(super) fn start(&self) -> u64 {
+        self.start
     }
 
     pub(super) fn lease(&self) -> u64 {
@@ -209,17 +220,40 @@ impl Buffer {
         self.reference(LEASES.fetch_add(1, Relaxed), None)
     }
 
+    /// Some of the bytes as a buffer of their own, from a multiple of [`PART_ALIGNMENT`] on.
+    pub(crate) fn part(self: &Arc<Self>, start: u64, bytes: u64) -> Arc<Buffer> {
+        let bytes = bytes.max(4).next_multiple_of(4);
+        self.within(LEASES.fetch_add(1, Relaxed), None, (self.start + start, bytes, bytes.max(16)))
+    }
+
+    /// What this is a part of, and from which byte of it on.
+    pub(crate) fn whole(&self) -> Option<(&Arc<Buffer>, u64)> {
+        self.of.as_ref().map(|of| (of, self.start - of.start))
+    }
+
     /// The same buffer with a formula for the kernels that it is given to.
     pub(super) fn carrying(self: &Arc<Self>, fused: Arc<Fused>) -> Arc<Buffer> {
         self.reference(self.lease, Some(fused))
     }
 
     fn reference(self: &Arc<Self>, lease: u64, fused: Option<Arc<Fused>>) -> Arc<Buffer> {
+        self.within(lease, fused, (self.start, self.bytes, self.class))
+    }
+
+    fn within(
+        self: &Arc<Self>,
+        lease: u64,
+        fused: Option<Arc<Fused>>,
+        (start, bytes, class): (u64, u64, u64),
+    ) -> Arc<Buffer> {
         Arc::new_cyclic(|me| Buffer {
             raw: self.raw.clone(),
             lease,
             of: Some(self.clone()),
+            start,
             me: me.clone(),
+            class,
+            bytes,
             fused,
             last_use: AtomicU64::new(self.last_use()),
             pool: self.pool.clone(),

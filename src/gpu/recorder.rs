@@ -37,7 +37,9 @@ pub struct Dispatch<'a> {
 }
 
 pub(super) struct Recorder {
+    // The pass first: it ends before what it is recorded in goes.
     pass: Option<Pass>,
+    encoder: Option<wgpu::CommandEncoder>,
     /// Counts recordings; a buffer remembers the one that used it last.
     pub serial: u64,
     uniforms: wgpu::Buffer,
@@ -48,9 +50,8 @@ pub(super) struct Recorder {
     pub clock: Option<Clock>,
 }
 
-/// What is being recorded.
+/// The launches that are being recorded.
 struct Pass {
-    encoder: wgpu::CommandEncoder,
     raw: wgpu::ComputePass<'static>,
     /// The pipeline that is set.
     pipeline: Option<u32>,
@@ -66,6 +67,7 @@ impl Recorder {
         });
         Recorder {
             pass: None,
+            encoder: None,
             serial: 1,
             uniforms,
             staged: vec![],
@@ -78,18 +80,12 @@ impl Recorder {
 
     /// Hands the recording over, with a last copy behind it if asked for.
     pub fn submit(&mut self, gpu: &Inner, copy: Option<(&Buffer, u64, &wgpu::Buffer, u64)>) {
-        let encoder = match (self.pass.take(), copy) {
-            (Some(pass), _) => {
-                drop(pass.raw);
-                Some(pass.encoder)
-            }
-            (None, Some(_)) => Some(gpu.device.create_command_encoder(&Default::default())),
-            (None, None) => None,
-        };
-        let Some(mut encoder) = encoder else { return };
-        if let Some((from, offset, to, bytes)) = copy {
-            encoder.copy_buffer_to_buffer(from.raw(), offset, to, 0, bytes);
+        self.pass = None;
+        if let Some((from, at, to, bytes)) = copy {
+            let at = from.start() + at;
+            self.encoder(&gpu.device).copy_buffer_to_buffer(from.raw(), at, to, 0, bytes);
         }
+        let Some(encoder) = self.encoder.take() else { return };
         if !self.staged.is_empty() {
             // Ordered behind the submissions before and ahead of this one: one buffer serves them all.
             gpu.queue.write_buffer(&self.uniforms, 0, &self.staged);
@@ -104,6 +100,19 @@ impl Recorder {
             let wait = wgpu::PollType::Wait { submission_index: oldest, timeout: None };
             let _ = gpu.blocked(|| gpu.device.poll(wait));
         }
+    }
+
+    fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
+        self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
+    }
+
+    /// Copies bytes from one buffer, from there on, to another.
+    pub fn copy(&mut self, gpu: &Inner, (from, at): (&Buffer, u64), (to, into): (&Buffer, u64), bytes: u64) {
+        self.pass = None;
+        let (at, into) = (from.start() + at, to.start() + into);
+        self.encoder(&gpu.device).copy_buffer_to_buffer(from.raw(), at, to.raw(), into, bytes);
+        from.mark_used(self.serial);
+        to.mark_used(self.serial);
     }
 }
 
@@ -187,18 +196,14 @@ impl Gpu {
         };
         let each = recorder.clock.as_ref().is_some_and(Clock::each);
         // Where each launch is a pass of its own, the one before must end first.
-        let open = recorder.pass.take_if(|_| each).map(|Pass { encoder, raw, .. }| {
-            drop(raw);
-            encoder
-        });
+        recorder.pass.take_if(|_| each);
         let pass = recorder.pass.get_or_insert_with(|| {
             let device = &self.0.device;
-            let mut encoder = open.unwrap_or_else(|| device.create_command_encoder(&Default::default()));
+            let encoder =
+                recorder.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()));
             let timestamp_writes = recorder.clock.as_mut().map(|clock| clock.stamps(device, &pipeline.label));
-            let raw = encoder
-                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes })
-                .forget_lifetime();
-            Pass { encoder, raw, pipeline: None }
+            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+            Pass { raw: encoder.begin_compute_pass(&descriptor).forget_lifetime(), pipeline: None }
         });
         if pass.pipeline.replace(pipeline.number) != Some(pipeline.number) {
             pass.raw.set_pipeline(&pipeline.raw);
@@ -229,17 +234,17 @@ fn bind_group(
     (uniforms, params): (&wgpu::Buffer, u32),
     buffers: &[&Buffer],
 ) -> wgpu::BindGroup {
-    let entry = |binding, buffer, bytes| wgpu::BindGroupEntry {
+    let entry = |binding, buffer, offset, bytes| wgpu::BindGroupEntry {
         binding,
         resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer,
-            offset: 0,
+            offset,
             size: wgpu::BufferSize::new(bytes),
         }),
     };
-    let uniform = pipeline.reflection.params.map(|_| entry(0, uniforms, params.into()));
-    let storage =
-        buffers.iter().zip(1..).map(|(buffer, binding)| entry(binding, buffer.raw(), buffer.bound()));
+    let uniform = pipeline.reflection.params.map(|_| entry(0, uniforms, 0, params.into()));
+    let storage = (buffers.iter().zip(1..))
+        .map(|(buffer, binding)| entry(binding, buffer.raw(), buffer.start(), buffer.bound()));
     let entries: Vec<_> = uniform.into_iter().chain(storage).collect();
     device.create_bind_group(&wgpu::BindGroupDescriptor {
         label: None,

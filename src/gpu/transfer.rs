@@ -13,13 +13,23 @@ impl Gpu {
             recorder.submit(&self.0, None);
         }
         let (whole, rest) = bytes.split_at(bytes.len() / 4 * 4);
-        self.0.queue.write_buffer(buffer.raw(), 0, whole);
+        self.0.queue.write_buffer(buffer.raw(), buffer.start(), whole);
         if !rest.is_empty() {
             // Copies are of whole words: an odd f16 is written with a zero behind it.
             let mut word = [0; 4];
             word[..rest.len()].copy_from_slice(rest);
-            self.0.queue.write_buffer(buffer.raw(), whole.len() as u64, &word);
+            self.0.queue.write_buffer(buffer.raw(), buffer.start() + whole.len() as u64, &word);
         }
+    }
+
+    /// Copies bytes from one buffer to another, each from a multiple of four on, in its turn among what is launched.
+    /// At the end of a buffer they come by fours.
+    ///
+    /// Errors: [`Error::Capture`] while a tape is written, which knows of launches alone.
+    pub(crate) fn copy(&self, from: (&Buffer, u64), to: (&Buffer, u64), bytes: u64) -> Result<()> {
+        tape::refuse(self, "copy", "a copy is no launch")?;
+        self.recorder().copy(&self.0, from, to, bytes.next_multiple_of(4));
+        Ok(())
     }
 
     /// Hands all recorded work to the device without waiting for it.

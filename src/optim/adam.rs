@@ -35,6 +35,10 @@ impl Rule for AdamRule {
         vec![("m", *shape), ("v", *shape)]
     }
 
+    fn in_place(&self) -> bool {
+        true
+    }
+
     fn update(&self, turn: Turn, p: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Result<Tensor> {
         slots::apply(AdamStep::new(*self, turn), p, g, state)
     }

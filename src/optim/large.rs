@@ -54,6 +54,10 @@ impl Rule for LambRule {
         vec![("m", *shape), ("v", *shape)]
     }
 
+    fn elementwise(&self, _: &Shape) -> bool {
+        false
+    }
+
     fn update(&self, turn: Turn, p: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Result<Tensor> {
         let average = |beta: f64, old: Formula, new: Formula| {
             Formula::scalar(beta) * old + Formula::scalar(1.0 - beta) * new
@@ -124,6 +128,10 @@ impl Muon {
 impl Rule for MuonRule {
     fn state(&self, shape: &Shape) -> Vec<StateOf> {
         if shape.rank() >= 2 { vec![("velocity", *shape)] } else { vec![("m", *shape), ("v", *shape)] }
+    }
+
+    fn elementwise(&self, shape: &Shape) -> bool {
+        shape.rank() < 2
     }
 
     fn update(&self, turn: Turn, p: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Result<Tensor> {

@@ -39,6 +39,7 @@ mod rules;
 mod schedule;
 mod sgd;
 mod slots;
+mod step;
 
 pub use adam::{Adam, AdamW};
 pub(crate) use cases::rooms;

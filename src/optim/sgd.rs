@@ -59,6 +59,10 @@ impl Rule for SgdRule {
         if self.momentum > 0.0 { vec![("velocity", *shape)] } else { vec![] }
     }
 
+    fn in_place(&self) -> bool {
+        true
+    }
+
     fn update(&self, turn: Turn, p: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Result<Tensor> {
         let SgdRule { momentum, nesterov } = *self;
         let Turn { lr, decay, .. } = turn;

@@ -35,7 +35,7 @@ impl Default for Group {
 }
 
 /// What an update knows of the step it takes, for one parameter.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) struct Turn {
     /// The number of the parameter's step, from one on.
     pub t: u64,
@@ -51,6 +51,17 @@ pub(super) trait Rule: Copy + Send + Sync + 'static {
     /// The state of a parameter of this shape, which starts as zeros.
     fn state(&self, shape: &Shape) -> Vec<StateOf>;
 
+    /// Whether each element of a parameter of this shape moves by itself, and the state is of that shape: then
+    /// several parameters may be stepped as one, side by side along one axis.
+    fn elementwise(&self, _shape: &Shape) -> bool {
+        true
+    }
+
+    /// Whether updates overwrite the state, which then nobody else may hold.
+    fn in_place(&self) -> bool {
+        false
+    }
+
     /// Changes the state of a parameter and returns the parameter's next value.
     fn update(&self, turn: Turn, p: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Result<Tensor>;
 }
@@ -60,17 +71,17 @@ pub(super) struct Slots(Arc<Mutex<Held>>);
 
 pub(super) struct Held {
     kind: &'static str,
-    slots: Vec<Slot>,
+    pub slots: Vec<Slot>,
     pub lr: f64,
-    decay: f64,
+    pub decay: f64,
 }
 
-struct Slot {
-    parameter: Parameter,
-    group: Group,
-    steps: u64,
+pub(super) struct Slot {
+    pub parameter: Parameter,
+    pub group: Group,
+    pub steps: u64,
     /// Empty until the first step.
-    state: Vec<Tensor>,
+    pub state: Vec<Tensor>,
 }
 
 impl Slots {
@@ -161,26 +172,6 @@ impl Held {
             ));
         }
         Ok(found)
-    }
-
-    fn step(&mut self, rule: &impl Rule, found: Vec<(usize, Tensor)>) -> Result<()> {
-        let (lr, decay) = (self.lr, self.decay);
-        for (at, gradient) in found {
-            let slot = &mut self.slots[at];
-            let value = slot.parameter.value().detach();
-            if slot.state.is_empty() {
-                let state = rule.state(value.shape()).into_iter();
-                slot.state = state.map(|(_, shape)| value.like(shape, 0.0)).collect::<Result<_>>()?;
-            }
-            let Group { lr: share, weight_decay } = slot.group;
-            let turn = Turn { t: slot.steps + 1, lr: lr * share, decay: weight_decay.unwrap_or(decay) };
-            let next = rule.update(turn, &value, &gradient, &mut slot.state)?;
-            slot.parameter.set(&next)?;
-            // State that stayed pending would carry its whole history along.
-            slot.state.iter().try_for_each(|tensor| tensor.view().map(drop))?;
-            slot.steps += 1;
-        }
-        Ok(())
     }
 
     pub fn state(&self, rule: &impl Rule) -> State {

@@ -5,6 +5,7 @@ mod cast;
 mod display;
 mod fusion;
 mod methods;
+pub(crate) mod packed;
 mod pending;
 mod read;
 mod views;

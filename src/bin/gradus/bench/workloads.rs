@@ -270,7 +270,7 @@ fn training_steps() -> Vec<Workload> {
             Ok(vec![y.detach()])
         }))
     });
-    // A million parameters in sixty tensors; the gradient is that of their sum.
+    // A million parameters in sixty tensors, whose gradients are given numbers.
     let update = workload("optimizer/adamw_1m_60", 7 * 60 * 129 * 129, |device, dtype| {
         let params = params(device, dtype);
         for k in 0..60 {
@@ -278,9 +278,10 @@ fn training_steps() -> Vec<Workload> {
         }
         let all = params.trainable();
         let mut optimizer = AdamW::new(&params, 1e-4)?;
+        let given = normal(device, dtype, 1, [129, 129])?;
         Ok(Box::new(move || {
             let sums: Result<Vec<Tensor>> =
-                all.iter().map(|p| p.get().sum(&[], true)?.reshape([1])).collect();
+                all.iter().map(|p| p.get().mul(&given)?.sum(&[], true)?.reshape([1])).collect();
             let loss = Tensor::concat(&sums?.iter().collect::<Vec<_>>(), 0)?.sum(&[], false)?;
             optimizer.step(&loss.backward()?)?;
             Ok(all.iter().map(|p| p.get()).collect())
