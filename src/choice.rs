@@ -121,8 +121,6 @@ pub(crate) enum Product {
     Quads { lanes: u32, rows: u32 },
     /// 8 × 8 outputs an invocation, wx × wy invocations.
     Register { wx: u32, wy: u32 },
-    /// 16 × 8 outputs an invocation, wx × wy subgroups.
-    Subgroup { lanes: u32, wx: u32, wy: u32 },
     /// 8 × 4 outputs an invocation, 16 × wy invocations, `step` terms at a time in workgroup memory, the sum cut
     /// into `pieces`.
     Tiled { wy: u32, step: u32, pieces: u32 },
@@ -134,7 +132,6 @@ impl Display for Product {
             Product::Naive => f.write_str("naive"),
             Product::Quads { lanes, .. } => write!(f, "quads {lanes}"),
             Product::Register { wx, wy } => write!(f, "register {wx}x{wy}"),
-            Product::Subgroup { lanes, wx, wy } => write!(f, "subgroup {lanes} {wx}x{wy}"),
             Product::Tiled { wy, pieces, .. } => write!(f, "tiled {wy} in {pieces}"),
         }
     }
@@ -146,7 +143,6 @@ impl Variant for Product {
             Product::Naive => vec![],
             Product::Quads { lanes, rows } => vec![("LANES", lanes), ("ROWS", rows)],
             Product::Register { wx, wy } => vec![("WX", wx), ("WY", wy)],
-            Product::Subgroup { lanes, wx, wy } => vec![("LANES", lanes), ("WX", wx), ("WY", wy)],
             Product::Tiled { wy, step, .. } => vec![("WY", wy), ("STEP", step)],
         }
     }
@@ -161,7 +157,6 @@ impl Product {
             Product::Naive => batch * m * n,
             Product::Quads { lanes, .. } => tiles(16, 8 * lanes),
             Product::Register { wx, wy } => tiles(8 * wy, 8 * wx),
-            Product::Subgroup { lanes, wx, wy } => tiles(16 * wy, 8 * lanes * wx),
             Product::Tiled { wy, pieces, .. } => tiles(8 * wy, 64) * pieces as usize,
         }
     }
@@ -183,7 +178,8 @@ pub(crate) fn product(c: &Capabilities, batch: usize, sizes: [usize; 3]) -> Cand
     let [m, k, n] = sizes;
     let any = product_of_any(c, batch, sizes);
     match sharing_lanes(c) {
-        Some(lanes) if n.is_multiple_of(4) && k > 0 => {
+        // Where columns do not come by fours, copies see to it.
+        Some(lanes) if k > 0 && (n.is_multiple_of(4) || any.best != Product::Naive) => {
             let all = [any.best].into_iter().chain(any.others);
             Candidates::of(Product::Quads { lanes, rows: rows_of_tile(m) }, all)
         }
@@ -201,13 +197,7 @@ fn product_of_any(c: &Capabilities, batch: usize, [m, k, n]: [usize; 3]) -> Cand
         let side =
             |extent: usize| if extent > 32 { 8 } else { extent.div_ceil(8).next_power_of_two() as u32 };
         let register = Product::Register { wx: side(n), wy: side(m) };
-        return match sharing_lanes(c) {
-            Some(lanes) if m >= 16 => {
-                let wx = if n > 8 * lanes as usize { 2 } else { 1 };
-                Candidates::of(Product::Subgroup { lanes, wx, wy: 64 / lanes / wx }, [register])
-            }
-            _ => Candidates::only(register),
-        };
+        return Candidates::only(register);
     }
     let tiled = |wy: u32, whole: bool| {
         let step = if wy < 8 { 8 } else { 16 };

@@ -134,7 +134,6 @@ fn every_file_is_launched_by_some_case() {
             "conv/subgroup.wgsl",
             "conv/subgroup_weight.wgsl",
             "matmul/quads.wgsl",
-            "matmul/subgroup.wgsl",
         ];
         let used = launched().keys().any(|key| key.split(' ').next() == Some(&name));
         let exempt = name.starts_with("lib/") || (needs.contains(&&*name) && !subgroups_offered());

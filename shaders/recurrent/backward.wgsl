@@ -92,36 +92,27 @@ fn main(
         low += 1u;
         high += 1u;
     }
-    row(b, j, sum0);
-    if ROWS > 1u {
-        row(b + 1u, j, sum1);
-        row(b + 2u, j, sum2);
-        row(b + 3u, j, sum3);
-    }
-    if ROWS > 4u {
-        row(b + 4u, j, sum4);
-        row(b + 5u, j, sum5);
-        row(b + 6u, j, sum6);
-        row(b + 7u, j, sum7);
-    }
-}
-
-// The sums of one sequence.
-fn row(b: u32, j: u32, sums: vec4<f32>) {
-    if b >= params.batch {
-        return;
-    }
-    for (var c = 0u; c < 4u; c++) {
-        unit(b, j + LANES * c, sums[c]);
+    // Loops whose ends only the device knows are not unrolled, so that their body is compiled once. What is next moves to
+    // the front, where an array would be in memory.
+    for (var r = 0u; r < min(ROWS, params.batch - b); r++) {
+        var first = sum0;
+        for (var c = 0u; c < 4u && j + LANES * c < hidden; c++) {
+            unit(b + r, j + LANES * c, first.x);
+            first = first.yzww;
+        }
+        sum0 = sum1;
+        sum1 = sum2;
+        sum2 = sum3;
+        sum3 = sum4;
+        sum4 = sum5;
+        sum5 = sum6;
+        sum6 = sum7;
     }
 }
 
 // One hidden unit of one sequence, from dg′·Wᵀ.
 fn unit(b: u32, j: u32, sum: f32) {
     let hidden = params.hidden;
-    if j >= hidden {
-        return;
-    }
     let here = b * hidden + j;
     let there = params.batch * hidden + here; // in carry, behind h
     let behind = params.after + here;

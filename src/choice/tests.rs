@@ -53,7 +53,6 @@ fn launchable<V: Variant>(c: &Capabilities, found: &Candidates<V>, of: impl Fn(&
 
 static NAIVE: Shader = shader!("matmul/naive.wgsl");
 static REGISTER: Shader = shader!("matmul/register.wgsl");
-static SUBGROUP: Shader = shader!("matmul/subgroup.wgsl");
 static QUADS: Shader = shader!("matmul/quads.wgsl");
 static TILED: Shader = shader!("matmul/tiled.wgsl");
 static CONVOLUTION: Shader = shader!("conv/tiled.wgsl");
@@ -109,7 +108,7 @@ proptest! {
             if let Product::Tiled { pieces, .. } = one {
                 prop_assert!(1 <= *pieces && *pieces as usize <= k.max(1), "{pieces} pieces of {k} terms");
             }
-            if let Product::Subgroup { lanes, .. } | Product::Quads { lanes, .. } = one {
+            if let Product::Quads { lanes, .. } = one {
                 prop_assert_eq!(Some(*lanes), c.subgroup);
             }
             let (work, outputs) = (one.work(batch, m, n), batch * m * n);
@@ -119,7 +118,6 @@ proptest! {
             Product::Naive => &NAIVE,
             Product::Quads { .. } => &QUADS,
             Product::Register { .. } => &REGISTER,
-            Product::Subgroup { .. } => &SUBGROUP,
             Product::Tiled { .. } => &TILED,
         });
         for (tiled, shared) in [&CONVOLUTION, &WEIGHT].into_iter().zip(&SHARED) {

@@ -1,22 +1,27 @@
 //! Matrix products, batched, of any strides, with an optional bias.
 
+mod cases;
+
+pub(super) use self::cases::rooms;
 use crate::autodiff::At;
 use crate::choice::{self, Product};
 use crate::cpu::Array;
 use crate::cpu::gemm::{self, Matrix};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
+use crate::formula::Formula;
+use crate::gpu::{Buffer, Dispatch, Gpu, Operand, Shader, Source, pointwise, shader};
 use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
 use crate::ops::reduce;
 use crate::real::Real;
 use crate::shape::{Layout, MAX_RANK, Shape, coalesce};
 use crate::tensor::Tensor;
 use rayon::prelude::*;
+use std::sync::Arc;
 
 static NAIVE: Shader = shader!("matmul/naive.wgsl");
 static QUADS: Shader = shader!("matmul/quads.wgsl");
 static REGISTER: Shader = shader!("matmul/register.wgsl");
-static SUBGROUP: Shader = shader!("matmul/subgroup.wgsl");
 static TILED: Shader = shader!("matmul/tiled.wgsl");
 
 /// Y = A·B, over broadcast batch axes, plus a bias along the last axis if there is a third input.
@@ -160,6 +165,9 @@ impl Op for Matmul {
         let batches = batch.count();
         let candidates = choice::product(&gpu.capabilities(), batches, [m, k, n]);
         let kernel = gpu.choose("matmul", &[batches, m, k, n], candidates);
+        if matches!(kernel, Product::Quads { .. }) && !n.is_multiple_of(4) {
+            return self.by_fours(gpu, inputs, &outputs[0]);
+        }
         let work = kernel.work(batches, m, n);
         let bias = inputs.get(2).map(|bias| bias_view(gpu, bias)).transpose()?;
         // Of a sum in pieces, the terms of one, whole steps of the kernel.
@@ -208,7 +216,6 @@ impl Op for Matmul {
                 &QUADS
             }
             Product::Register { .. } => &REGISTER,
-            Product::Subgroup { .. } => &SUBGROUP,
             Product::Tiled { wy, step, .. } => {
                 let whole = m % (8 * wy as usize) == 0 && n % 64 == 0 && k % step as usize == 0;
                 constants.push(("FULL", whole.into()));
@@ -275,21 +282,69 @@ impl Op for Matmul {
     }
 }
 
+impl Matmul {
+    /// A product whose columns do not come by fours, by the kernel that wants them so: the transpose of the product, if
+    /// rows do, otherwise one with more columns, which nobody reads.
+    fn by_fours(&self, gpu: &Gpu, inputs: &[GpuView], output: &GpuView) -> Result<()> {
+        let [m, _, n] = extents(inputs[0].shape(), inputs[1].shape());
+        let turn = m.is_multiple_of(4);
+        let (operands, rows, columns) = match turn {
+            true => ([&inputs[1], &inputs[0]].map(transposed), n, m),
+            false => ([inputs[0].clone(), widened(gpu, &inputs[1])?], m, n.next_multiple_of(4)),
+        };
+        let mut dims = output.shape().to_vec();
+        dims.truncate(dims.len() - 2);
+        dims.extend([rows, columns]);
+        let made = dense(gpu, &dims)?;
+        self.plan(gpu, &operands, std::slice::from_ref(&made))?;
+        let layout = match turn {
+            true => transposed(&made).layout,
+            false => made.layout.sliced(dims.len() - 1, 0, n, 1),
+        };
+        let product: Operand = (&made.buffer, layout, DType::F32);
+        let to = (&*output.buffer, output.layout, DType::F32);
+        match inputs.get(2) {
+            None => pointwise(gpu, &Formula::input(0), &[product], to),
+            Some(bias) => {
+                let bias = (&*bias.buffer, bias.layout.broadcast_to(*output.shape()), DType::F32);
+                pointwise(gpu, &(Formula::input(0) + Formula::input(1)), &[product, bias], to)
+            }
+        }
+    }
+}
+
+/// f32 of this shape, unspecified.
+fn dense(gpu: &Gpu, dims: &[usize]) -> Result<GpuView> {
+    let layout = Layout::contiguous(Shape::known(dims));
+    Ok(GpuView { buffer: gpu.buffer("matmul", 4 * layout.shape.count() as u64)?, layout })
+}
+
+fn transposed(x: &GpuView) -> GpuView {
+    let mut order: Vec<usize> = (0..x.shape().rank()).collect();
+    order.swap(x.shape().rank() - 2, x.shape().rank() - 1);
+    GpuView { buffer: x.buffer.clone(), layout: x.layout.permuted(&order) }
+}
+
+/// A copy with as many columns as come by fours; those that were not there hold anything.
+fn widened(gpu: &Gpu, x: &GpuView) -> Result<GpuView> {
+    let (mut dims, last) = (x.shape().to_vec(), x.shape().rank() - 1);
+    dims[last] = dims[last].next_multiple_of(4);
+    let wide = dense(gpu, &dims)?;
+    let there = wide.layout.sliced(last, 0, x.shape()[last], 1);
+    let from: Operand = (&x.buffer, x.layout, DType::F32);
+    pointwise(gpu, &Formula::input(0), &[from], (&wide.buffer, there, DType::F32))?;
+    Ok(wide)
+}
+
 /// The bias dense at the start of a buffer: a vector, so a copy where it is not costs nothing.
-fn bias_view(gpu: &Gpu, bias: &GpuView) -> Result<std::sync::Arc<crate::gpu::Buffer>> {
+fn bias_view(gpu: &Gpu, bias: &GpuView) -> Result<Arc<Buffer>> {
     if bias.layout.is_contiguous() && bias.offset() == 0 {
         return Ok(bias.buffer.clone());
     }
-    let copy = gpu.buffer("matmul", 4 * bias.shape().count() as u64)?;
-    let dense = Layout::contiguous(*bias.shape());
-    let f32 = crate::dtype::DType::F32;
-    crate::gpu::pointwise(
-        gpu,
-        &crate::Formula::input(0),
-        &[(&bias.buffer, bias.layout, f32)],
-        (&copy, dense, f32),
-    )?;
-    Ok(copy)
+    let copy = dense(gpu, bias.shape())?;
+    let from: Operand = (&bias.buffer, bias.layout, DType::F32);
+    pointwise(gpu, &Formula::input(0), &[from], (&copy.buffer, copy.layout, DType::F32))?;
+    Ok(copy.buffer)
 }
 
 #[repr(C)]
@@ -378,80 +433,4 @@ impl Tensor {
         }
         Ok(op::apply(Matmul, &[self, rhs, bias])?.swap_remove(0))
     }
-}
-
-/// The cases of this room.
-pub(super) fn rooms() -> Vec<crate::verify::Room> {
-    use crate::verify::{Case, Input, Room};
-    let mut cases = Vec::new();
-    let sizes = [
-        [1, 1, 1],
-        [4, 4, 4],
-        [7, 9, 8],
-        [8, 16, 8],
-        [9, 17, 9],
-        [63, 15, 63],
-        [64, 16, 64],
-        [65, 17, 65],
-        [41, 47, 55],
-        [61, 3, 130],
-        [1, 70, 33],
-        [33, 70, 1],
-        [3, 5, 200],
-        [200, 31, 5],
-    ];
-    for [m, k, n] in sizes {
-        for exact in [true, false] {
-            let make = |shape: [usize; 2]| if exact { Input::whole(shape) } else { Input::any(shape) };
-            let detail = format!("{m}x{k}x{n}{}", if exact { " whole" } else { "" });
-            let case = Case::new("matmul", &detail, [make([m, k]), make([k, n])], |x| x[0].matmul(&x[1]));
-            cases.push(if exact { case.exact() } else { case });
-        }
-    }
-    let exact = |detail: &str, a: Input, b: Input| {
-        Case::new("matmul", detail, [a, b], |x| x[0].matmul(&x[1])).exact()
-    };
-    let whole = |shape: &[usize]| Input::whole(shape);
-    cases.push(exact("transposed lhs", whole(&[70, 19]).transposed(), whole(&[19, 66])));
-    cases.push(exact("transposed rhs", whole(&[70, 19]), whole(&[19, 66]).transposed()));
-    cases.push(exact("strided", whole(&[12, 20]).strided(), whole(&[20, 11]).strided()));
-    cases.push(exact("stride 0", whole(&[12, 20]).repeated(), whole(&[20, 11]).repeated()));
-    cases.push(exact("batched", whole(&[3, 2, 9, 10]), whole(&[3, 2, 10, 11])));
-    cases.push(exact("broadcast batch", whole(&[2, 1, 5, 4]), whole(&[3, 4, 6])));
-    cases.push(exact("batch stride 0", whole(&[5, 9, 10]).repeated(), whole(&[5, 10, 12])));
-    cases.push(exact("rank 6", whole(&[2, 1, 3, 1, 4, 5]), whole(&[1, 2, 1, 2, 5, 6])));
-    // Batches that no two axes of can be merged, of matrices below and above the smallest tile.
-    cases.push(
-        exact("rank 8", whole(&[2, 1, 3, 1, 2, 1, 5, 4]), whole(&[1, 2, 1, 2, 1, 3, 4, 6])).value_only(),
-    );
-    cases.push(exact("rank 8, 2x3x3", whole(&[2, 1, 3, 1, 2, 1, 2, 3]), whole(&[1, 2, 1, 2, 1, 3, 3, 3])));
-    // Whole tiles: one too many, and the second matrix is not found.
-    for m in [8, 64, 128] {
-        let inputs = [whole(&[2, m, 3]), whole(&[2, 3, 64])];
-        cases.push(Case::new("matmul", &format!("batched {m}x3x64"), inputs, |x| x[0].matmul(&x[1])).exact());
-    }
-    // The same for the tiles of a subgroup, of which no case above has two beside and two above each other.
-    cases.push(exact("rank 8, 16x4x6", whole(&[2, 1, 3, 1, 2, 1, 16, 4]), whole(&[1, 2, 1, 2, 1, 3, 4, 6])));
-    cases.push(exact("batched 65x3x128", whole(&[2, 65, 3]), whole(&[2, 3, 128])));
-    cases.push(exact("batched 65x3x129", whole(&[2, 65, 3]), whole(&[2, 3, 129])));
-    // Six workgroups of one output an invocation, but for one output.
-    cases.push(exact("1x3x383", whole(&[1, 3]), whole(&[3, 383])));
-    cases.push(exact("70000 rows", whole(&[70_000, 2]), whole(&[2, 4])).value_only());
-    cases.push(exact("66000 matrices", whole(&[66_000, 4, 1]), whole(&[1, 4])).value_only());
-    // Sums longer than a loop of llvmpipe.
-    cases.push(exact("2x70000x3", whole(&[2, 70_000]), whole(&[70_000, 3])).value_only());
-    cases.push(exact("9x66000x9", whole(&[9, 66_000]), whole(&[66_000, 9])).value_only());
-    cases.push(exact("no terms", whole(&[3, 0]), whole(&[0, 4])));
-    cases.push(exact("no terms, batched", whole(&[2, 3, 0]), whole(&[2, 0, 4])));
-    cases.push(exact("no rows", whole(&[0, 3]), whole(&[3, 4])));
-    cases.push(exact("empty batch", whole(&[0, 2, 3]), whole(&[3, 4])));
-    cases.push(exact("inner dimensions differ", whole(&[2, 3]), whole(&[4, 2])).fails());
-    for (m, n) in [(9, 66), (2, 7)] {
-        let inputs = [whole(&[m, 12]), whole(&[12, n]), whole(&[n])];
-        let with_bias = |x: &[Tensor]| x[0].matmul_bias(&x[1], &x[2]);
-        cases.push(Case::new("matmul", &format!("bias {m}x{n}"), inputs, with_bias).exact());
-    }
-    let inputs = [Input::any([9, 512]), Input::any([512, 10]), Input::any([10]).strided()];
-    cases.push(Case::new("matmul", "bias 9x512x10", inputs, |x| x[0].matmul_bias(&x[1], &x[2])));
-    vec![Room { op: "matmul", cases }]
 }
