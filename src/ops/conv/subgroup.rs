@@ -67,10 +67,17 @@ pub(super) fn product(
     let weights = reordered(gpu, w, &[groups, e.cout, e.cin, e.taps()], order)?;
     let pixels = reordered(gpu, x, &[e.batch, groups, channels, read[0] * read[1]], &[0, 3, 1, 2])?;
     let counts = [rows, columns, filled(channels), tiles, groups];
-    let params: Vec<u32> = counts.into_iter().chain(geometry(e, read, written)).map(|v| v as u32).collect();
+    let mut params: Vec<u32> =
+        counts.into_iter().chain(geometry(e, read, written)).map(|v| v as u32).collect();
+    // Without strides going backwards is going by negative steps, for which no other kernel need be compiled.
+    let strided = e.options.stride != [1, 1];
+    if transposed && !strided {
+        let steps = params.len() - 4;
+        params[steps..].iter_mut().for_each(|step| *step = step.wrapping_neg());
+    }
+    params.push(bias.is_some().into());
     let constants = [
-        ("TRANSPOSED", u32::from(transposed)),
-        ("BIAS", u32::from(bias.is_some())),
+        ("TRANSPOSED", (transposed && strided).into()),
         ("LANES", lanes),
         ("ROWS", tile_rows),
         ("WIDE", u32::from(columns > width / 2)),

@@ -188,8 +188,7 @@ impl Op for Matmul {
             rhs_offset: b.offset as u32,
             rhs_k: stride(b, 2),
             rhs_n: stride(b, 1),
-            terms: terms as u32,
-            batches: batches as u32,
+            particular: [terms as u32, batches as u32],
             batch_dims: [1; MAX_RANK],
             ..Default::default()
         };
@@ -198,21 +197,22 @@ impl Op for Matmul {
             params.lhs_batch[axis] = outer[0].strides[axis] as u32;
             params.rhs_batch[axis] = outer[1].strides[axis] as u32;
         }
-        let has_bias = ("BIAS", u32::from(bias.is_some()));
-        let mut constants = vec![has_bias];
+        let mut constants = vec![("BIAS", u32::from(bias.is_some()))];
         let shader = match kernel {
             Product::Naive => &NAIVE,
             Product::Quads { lanes, .. } => {
                 let (lhs, rhs) = (lying(a, &outer[0]) == Lie::Rows, lying(b, &outer[1]));
                 let held = |fours: bool| if fours { 4 } else { 1 };
-                constants.extend([
+                // One kernel with a bias or without: such large ones take long to compile.
+                params.particular = [bias.is_some().into(), 0];
+                constants = vec![
                     ("WIDE", (n as u32 > 4 * lanes).into()),
                     ("LHS_QUADS", lhs.into()),
                     ("RHS_ALONG_N", (rhs == Lie::Rows).into()),
                     ("RHS_ALONG_K", (rhs == Lie::Columns).into()),
                     ("Lhs", held(lhs)),
                     ("Rhs", held(rhs != Lie::Otherwise)),
-                ]);
+                ];
                 &QUADS
             }
             Product::Register { .. } => &REGISTER,
@@ -360,8 +360,8 @@ struct MatmulParams {
     rhs_offset: u32,
     rhs_k: u32,
     rhs_n: u32,
-    terms: u32,
-    batches: u32,
+    /// Where sums are cut, the terms of a piece and the batches; of quads, whether there is a bias.
+    particular: [u32; 2],
     batch_dims: [u32; MAX_RANK],
     lhs_batch: [u32; MAX_RANK],
     rhs_batch: [u32; MAX_RANK],
