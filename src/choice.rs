@@ -177,7 +177,9 @@ pub(crate) fn rows_of_tile(rows: usize) -> u32 {
 pub(crate) fn product(c: &Capabilities, batch: usize, sizes: [usize; 3]) -> Candidates<Product> {
     let [m, k, n] = sizes;
     let any = product_of_any(c, batch, sizes);
-    match sharing_lanes(c) {
+    // Four lanes can hold four rows.
+    let few = || c.subgroup.filter(|&lanes| c.kind == Kind::Software && lanes == 4 && m <= 4);
+    match sharing_lanes(c).or_else(few) {
         // Where columns do not come by fours, copies see to it.
         Some(lanes) if k > 0 && (n.is_multiple_of(4) || any.best != Product::Naive) => {
             let all = [any.best].into_iter().chain(any.others);

@@ -137,8 +137,8 @@ fn main(
         if WIDE && n0 + 4u * LANES < params.columns {
             partial[at + LANES] = far_sum[0];
         }
-        next(&near_sum);
-        next(&far_sum);
+        advance(&near_sum);
+        advance(&far_sum);
     }
 }
 
@@ -174,7 +174,7 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
 }
 
 // Moves each but the first to the place before it.
-fn next(sum: ptr<function, array<vec4<f32>, 16>>) {
+fn advance(sum: ptr<function, array<vec4<f32>, 16>>) {
     (*sum)[0] = (*sum)[1];
     (*sum)[1] = (*sum)[2];
     (*sum)[2] = (*sum)[3];

@@ -12,7 +12,7 @@
 // The specification wants `enable subgroups;` here, which naga does not take yet and does not need
 // (https://github.com/gfx-rs/wgpu/issues/5555).
 
-const LANES: u32 = 8u; // or 16
+const LANES: u32 = 8u; // or 16, or 4 if there are no more rows
 const ROWS: u32 = 16u; // of a tile that hold results: at most 1, 4, 8 or 16
 const WIDE: bool = true; // whether there are more than 4·LANES columns
 const LHS_QUADS: bool = true; // Lhs is vec4, along k
@@ -162,8 +162,8 @@ fn main(
         if WIDE {
             store(row, n0 + 4u * LANES, far_sum[0]);
         }
-        next(&near_sum);
-        next(&far_sum);
+        advance(&near_sum);
+        advance(&far_sum);
     }
 }
 
@@ -209,7 +209,7 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
 }
 
 // Moves each but the first to the place before it.
-fn next(sum: ptr<function, array<vec4<f32>, 16>>) {
+fn advance(sum: ptr<function, array<vec4<f32>, 16>>) {
     (*sum)[0] = (*sum)[1];
     (*sum)[1] = (*sum)[2];
     (*sum)[2] = (*sum)[3];

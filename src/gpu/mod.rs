@@ -399,7 +399,11 @@ impl Gpu {
 
     /// Whether kernels move four floats as two words of 64 bits.
     fn pairs(&self) -> bool {
-        self.0.device.features().contains(wgpu::Features::SHADER_INT64)
+        self.0.device.features().contains(wgpu::Features::SHADER_INT64) && self.rewrite().is_none()
+    }
+
+    fn rewrite(&self) -> Option<Rewrite> {
+        self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn pipelines(&self) -> std::sync::MutexGuard<'_, FxHashMap<String, Arc<Pipeline>>> {
@@ -411,15 +415,14 @@ impl Gpu {
         if let Some(found) = self.pipelines().get(&key) {
             return Ok(found.clone());
         }
-        let rewrite = self.0.rewrite.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let text = kernel.text()?;
         // A kernel is changed as it is written. One that was not written here may access its buffers in other ways.
-        let paired = (rewrite.is_none() && self.pairs()).then(|| parse(&label, &stored::pair(&text)));
+        let paired = self.pairs().then(|| stored::pair(&text)).flatten().map(|text| parse(&label, &text));
         let (mut module, _) = match paired {
             Some(Ok(parsed)) => parsed,
             _ => parse(&label, &text)?,
         };
-        if let Some(rewrite) = rewrite {
+        if let Some(rewrite) = self.rewrite() {
             module = rewrite(&key, module);
         }
         let made = Arc::new(shader::compile(&self.0.device, &label, module, self.0.options.unchecked)?);

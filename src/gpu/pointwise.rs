@@ -13,6 +13,9 @@ use std::sync::{Arc, OnceLock, PoisonError};
 
 /// Invocations of a workgroup.
 const GROUP: usize = 256;
+/// Words of a formula's signature up to which it is evaluated eight times an invocation. A longer one, of more than about
+/// ten operations, gains less than it takes to compile.
+const SHORT: usize = 32;
 /// Views of one kernel: inputs and the output.
 const VIEWS: usize = 8;
 
@@ -57,6 +60,22 @@ fn by_fours(layouts: &mut [Layout]) -> Vec<bool> {
     quads
 }
 
+/// Whether fours can be taken two at a time: then makes the layouts those of the eights.
+fn by_eights(layouts: &mut [Layout], quads: &[bool]) -> bool {
+    let even = |layout: &Layout| {
+        let shape = layout.shape;
+        shape.rank() == 1 && shape[0].is_multiple_of(2) && layout.offset.is_multiple_of(2)
+    };
+    let fits = !quads.is_empty() && quads.iter().all(|&quad| quad) && layouts.iter().all(even);
+    if fits {
+        for layout in layouts {
+            layout.shape = Shape::known(&[layout.shape[0] / 2]);
+            layout.offset /= 2;
+        }
+    }
+    fits
+}
+
 /// Writes the formula of the inputs into the output, all of one shape.
 pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output: Operand) -> Result<()> {
     let count = output.1.shape.count();
@@ -66,9 +85,14 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     let mut layouts: Vec<Layout> = inputs.iter().chain([&output]).map(|(_, layout, _)| *layout).collect();
     coalesce(&mut layouts);
     let quads = by_fours(&mut layouts);
-    let count = if quads.is_empty() { count } else { count / 4 };
-    let dims = layouts[0].shape;
     let mut signature = Signature::default();
+    signature.add(formula);
+    let floats =
+        inputs.iter().chain([&output]).all(|(buffer, _, dtype)| *dtype != DType::I32 && !buffer.is_half());
+    let eights = gpu.pairs() && floats && signature.words.len() <= SHORT && by_eights(&mut layouts, &quads);
+    let at_once = if quads.is_empty() { 1 } else { 4 << u32::from(eights) };
+    let count = count / at_once;
+    let dims = layouts[0].shape;
     for (layout, (buffer, _, dtype)) in layouts.iter().zip(inputs.iter().chain([&output])) {
         // Strides of zero and one stand in the text, the rest in the parameters.
         let element = 2 * u32::from(buffer.is_half()) + u32::from(*dtype == DType::I32);
@@ -77,8 +101,7 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
         signature.words.push(digits);
     }
     // Of views that fit, those that are not broadcast along the last axis are read by fours: the strides say which.
-    signature.words.extend([u32::MAX, dims.rank() as u32, (!quads.is_empty()).into()]);
-    signature.add(formula);
+    signature.words.extend([dims.rank() as u32, at_once as u32]);
 
     let scalars = &signature.scalars;
     let mut words = Vec::with_capacity(4 + 8 * (2 + VIEWS) + scalars.len().next_multiple_of(4).max(4));
@@ -100,7 +123,7 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     let cache = || gpu.0.formulas.lock().unwrap_or_else(PoisonError::into_inner);
     let known = cache().get(&*signature.words).cloned();
     let made = known.unwrap_or_else(|| {
-        let text = write(formula, inputs, output.2, &layouts, &quads);
+        let text = write(formula, inputs, output.2, &layouts, (&quads, eights));
         let made = Arc::new(Made { text, pipeline: OnceLock::new() });
         cache().insert(signature.words.as_slice().into(), made.clone());
         made
@@ -120,8 +143,14 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     gpu.dispatch_made(Dispatch { op: "map", source, params, buffers: &buffers, groups }, &pipeline)
 }
 
-/// The text of the kernel for views that lie so.
-fn write(formula: &Formula, inputs: &[Operand], output: DType, layouts: &[Layout], quads: &[bool]) -> String {
+/// The text of the kernel for views that lie so, of which some are read by fours, or all by eights.
+fn write(
+    formula: &Formula,
+    inputs: &[Operand],
+    output: DType,
+    layouts: &[Layout],
+    (quads, eights): (&[bool], bool),
+) -> String {
     let emitted = formula.emit();
     let identity = emitted.body.is_empty() && emitted.result == "x0";
     let (rank, slots) = (layouts[0].shape.rank(), emitted.scalars.len().div_ceil(4).max(1));
@@ -129,6 +158,7 @@ fn write(formula: &Formula, inputs: &[Operand], output: DType, layouts: &[Layout
     let wgsl = |view: usize, dtype| match (dtype, quads.get(view)) {
         (DType::I32, Some(true)) => "vec4<i32>",
         (DType::I32, _) => "i32",
+        (_, Some(true)) if eights => "mat2x4<f32>",
         (_, Some(true)) => "vec4<f32>",
         (..) => "f32",
     };
@@ -203,11 +233,15 @@ fn write(formula: &Formula, inputs: &[Operand], output: DType, layouts: &[Layout
     } else if moved {
         format!("{}(x0)", wgsl(1, DType::I32))
     } else {
-        let component = |c: &str| {
-            let of = |k: usize| if quads[k] { format!("x{k}.{c}") } else { format!("x{k}") };
+        let component = |of_quad: &str| {
+            let of = |k: usize| if quads[k] { format!("x{k}{of_quad}") } else { format!("x{k}") };
             format!("formula({})", (0..inputs.len()).map(of).collect::<Vec<_>>().join(", "))
         };
-        format!("vec4({})", ["x", "y", "z", "w"].map(component).join(", "))
+        let four = |of: &str| {
+            let components = ["x", "y", "z", "w"].map(|c| component(&format!("{of}.{c}")));
+            format!("vec4({})", components.join(", "))
+        };
+        if eights { format!("mat2x4({}, {})", four("[0]"), four("[1]")) } else { four("") }
     };
     let _ = match output {
         DType::I32 if !moved => {

@@ -8,9 +8,17 @@ use gradus::real::Real;
 use gradus::{Array, DType, Device, Error, Result, Shape, Tensor};
 use serde::Serialize;
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 pub(super) static FMA: Shader = Shader { name: "bench/fma.wgsl", source: include_str!("fma.wgsl") };
+/// The same in f16: the numbers that it comes to are exact there too.
+static HALF_FMA: LazyLock<Shader> = LazyLock::new(|| {
+    let [factor, term, sum] = ["vec4(x[0])", "vec4(x[1])", "(s.x + s.y) + (s.z + s.w)"];
+    let text = FMA.source.replace("vec4<f32>()", "vec4<f16>()").replace(sum, &format!("f32({sum})"));
+    let text = text.replace(factor, "vec4(f16(x[0]))").replace(term, "vec4(f16(x[1]))");
+    Shader { name: "bench/fma.wgsl in f16", source: Box::leak(format!("enable f16; {text}").into()) }
+});
 static SHARED: Shader = Shader { name: "bench/shared.wgsl", source: include_str!("shared.wgsl") };
 
 /// What the device reached, each the best of several tries; of what it does not have, nothing.
@@ -18,6 +26,8 @@ static SHARED: Shader = Shader { name: "bench/shared.wgsl", source: include_str!
 pub struct Roofline {
     /// f32 operations a second, two for each multiplication with addition.
     pub flops: f64,
+    /// f16 operations a second, where shaders may compute in it.
+    pub half_flops: Option<f64>,
     /// Bytes a second read and written by a copy of 64 MiB.
     pub copy_bytes: f64,
     /// Bytes a second read from workgroup memory.
@@ -47,6 +57,7 @@ impl Roofline {
             let flops = 2.0 * (n * n * n) as f64 / seconds;
             return Ok(Roofline {
                 flops,
+                half_flops: None,
                 copy_bytes,
                 workgroup_bytes: None,
                 launch_alone: None,
@@ -54,11 +65,13 @@ impl Roofline {
                 recording: None,
             });
         }
+        let half = device.as_gpu().is_some_and(Gpu::half);
         let small = Tensor::zeros(device, [64])?;
         let alone = best(device, || small.add_scalar(1.0)?.finish())?;
         let batch = best(device, || (0..1000).try_for_each(|_| small.add_scalar(1.0)?.finish()))?;
         Ok(Roofline {
-            flops: arithmetic(device)?,
+            flops: arithmetic(device, &FMA)?,
+            half_flops: half.then(|| arithmetic(device, &HALF_FMA)).transpose()?,
             copy_bytes,
             workgroup_bytes: Some(shared(device)?),
             launch_alone: Some(alone),
@@ -75,7 +88,11 @@ impl Roofline {
 
 impl fmt::Display for Roofline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "arithmetic        {:9.1} GFLOP/s (f32)", self.flops / 1e9)?;
+        write!(f, "arithmetic        {:9.1} GFLOP/s (f32)", self.flops / 1e9)?;
+        match self.half_flops {
+            Some(half) => writeln!(f, ", {:.1} (f16)", half / 1e9)?,
+            None => writeln!(f)?,
+        }
         write!(f, "memory, copying   {:9.2} GB/s", self.copy_bytes / 1e9)?;
         if let Some(bytes) = self.workgroup_bytes {
             write!(f, "\nworkgroup memory  {:9.1} GB/s", bytes / 1e9)?;
@@ -108,10 +125,10 @@ fn best(device: &Device, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(least)
 }
 
-/// f32 operations a second, from registers.
-fn arithmetic(device: &Device) -> Result<f64> {
+/// Operations a second, from registers.
+fn arithmetic(device: &Device, shader: &'static Shader) -> Result<f64> {
     let (invocations, turns) = (512 * 64, 256);
-    let probe = Probe { shader: &FMA, size: 64, invocations, turns, expected: 64.0 };
+    let probe = Probe { shader, size: 64, invocations, turns, expected: 64.0 };
     let seconds = probe.time(&Tensor::from_slice(device, &[0.5f32, 1.0], [2])?)?;
     Ok((invocations * turns * 16 * 4 * 2) as f64 / seconds)
 }

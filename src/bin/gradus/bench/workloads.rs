@@ -1,12 +1,13 @@
 //! What is timed. Names are addresses: operation/shape.
 
+use gradus::models::{ResNet, ResNetOptions};
 use gradus::nn::{
     BatchNorm, Conv2d, Gru, Init, LayerNorm, Linear, Lstm, Mode, Module, Params, RecurrentOptions,
     Sequential, TransformerEncoderLayer, TransformerOptions,
 };
 use gradus::ops::random::Stream;
 use gradus::ops::{Attention, Conv2dOptions, Pool2d};
-use gradus::optim::{AdamW, Optimizer};
+use gradus::optim::{AdamW, Optimizer, Sgd};
 use gradus::{Capture, DType, Device, Result, Tensor};
 
 /// One call of a workload: everything it computes that somebody would want.
@@ -257,6 +258,17 @@ fn training_steps() -> Vec<Workload> {
         })
     };
     let steps = [step("capture/mlp_b64_adamw_anew", false), step("capture/mlp_b64_adamw_replayed", true)];
+    let resnet = workload("train/resnet20_b32", 10 * 32 * 19 * 16 * 32 * 32, |device, dtype| {
+        let params = params(device, dtype);
+        let model = ResNet::new(&params, 20, ResNetOptions::default())?;
+        let mut optimizer = Sgd::new(&params, 0.1)?.momentum(0.9)?;
+        let (x, labels) = (normal(device, dtype, 1, [32, 3, 32, 32])?, labels(device, 32)?);
+        Ok(Box::new(move || {
+            let loss = model.forward(&x, Mode::Train)?.cross_entropy(&labels)?;
+            optimizer.step(&loss.backward()?)?;
+            Ok(vec![loss.detach()])
+        }))
+    });
     // Four heads, 256 features, 1024 between: forward, backward and the update.
     let transformer = workload("train/transformer_t256d256", 20 * 256 * 256, |device, dtype| {
         let params = params(device, dtype);
@@ -296,5 +308,5 @@ fn training_steps() -> Vec<Workload> {
             Tensor::from_slice(&device, &back[..1], [1])?.to_dtype(dtype)
         })
     });
-    [mlp, cnn].into_iter().chain(steps).chain([transformer, update, transfer]).collect()
+    [mlp, cnn].into_iter().chain(steps).chain([resnet, transformer, update, transfer]).collect()
 }
