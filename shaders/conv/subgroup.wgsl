@@ -146,18 +146,35 @@ fn main(
             high++;
         }
     }
-    // A loop whose end only the device knows is not unrolled, so that it is compiled once. What is next moves to the front.
-    for (var m = m0; m < min(m0 + ROWS, params.rows); m++) {
-        store(g * params.rows + m, n0, near_sum[0]);
-        if WIDE {
-            store(g * params.rows + m, n0 + 4u * LANES, far_sum[0]);
-        }
-        advance(&near_sum);
-        advance(&far_sum);
+    store(g, m0 + 0u, n0, near_sum[0], far_sum[0]);
+    store(g, m0 + 1u, n0, near_sum[1], far_sum[1]);
+    store(g, m0 + 2u, n0, near_sum[2], far_sum[2]);
+    store(g, m0 + 3u, n0, near_sum[3], far_sum[3]);
+    store(g, m0 + 4u, n0, near_sum[4], far_sum[4]);
+    store(g, m0 + 5u, n0, near_sum[5], far_sum[5]);
+    store(g, m0 + 6u, n0, near_sum[6], far_sum[6]);
+    store(g, m0 + 7u, n0, near_sum[7], far_sum[7]);
+    store(g, m0 + 8u, n0, near_sum[8], far_sum[8]);
+    store(g, m0 + 9u, n0, near_sum[9], far_sum[9]);
+    store(g, m0 + 10u, n0, near_sum[10], far_sum[10]);
+    store(g, m0 + 11u, n0, near_sum[11], far_sum[11]);
+    store(g, m0 + 12u, n0, near_sum[12], far_sum[12]);
+    store(g, m0 + 13u, n0, near_sum[13], far_sum[13]);
+    store(g, m0 + 14u, n0, near_sum[14], far_sum[14]);
+    store(g, m0 + 15u, n0, near_sum[15], far_sum[15]);
+}
+
+fn store(g: u32, m: u32, n: u32, near: vec4<f32>, far: vec4<f32>) {
+    if m >= params.rows {
+        return;
+    }
+    store_four(g * params.rows + m, n, near);
+    if WIDE {
+        store_four(g * params.rows + m, n + 4u * LANES, far);
     }
 }
 
-fn store(channel: u32, n: u32, value: vec4<f32>) {
+fn store_four(channel: u32, n: u32, value: vec4<f32>) {
     if n < params.columns {
         let plane = params.y_h * params.y_w;
         let at = ((n / plane * params.groups * params.rows + channel) * plane + n % plane) / 4u;
@@ -198,23 +215,4 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
     (*sum)[13] += columns * subgroupBroadcast(rest, 13u % LANES);
     (*sum)[14] += columns * subgroupBroadcast(rest, 14u % LANES);
     (*sum)[15] += columns * subgroupBroadcast(rest, 15u % LANES);
-}
-
-// Moves each but the first to the place before it.
-fn advance(sum: ptr<function, array<vec4<f32>, 16>>) {
-    (*sum)[0] = (*sum)[1];
-    (*sum)[1] = (*sum)[2];
-    (*sum)[2] = (*sum)[3];
-    (*sum)[3] = (*sum)[4];
-    (*sum)[4] = (*sum)[5];
-    (*sum)[5] = (*sum)[6];
-    (*sum)[6] = (*sum)[7];
-    (*sum)[7] = (*sum)[8];
-    (*sum)[8] = (*sum)[9];
-    (*sum)[9] = (*sum)[10];
-    (*sum)[10] = (*sum)[11];
-    (*sum)[11] = (*sum)[12];
-    (*sum)[12] = (*sum)[13];
-    (*sum)[13] = (*sum)[14];
-    (*sum)[14] = (*sum)[15];
 }

@@ -127,18 +127,35 @@ fn main(
             py += select(vec4<u32>(), vec4(1u), beyond);
         }
     }
-    // A loop whose end only the device knows is not unrolled, so that it is compiled once. What is next moves to the front.
     let to = (chunk * params.groups + g) * params.rows;
-    for (var m = m0; m < min(m0 + ROWS, params.rows); m++) {
-        let at = ((to + m) * params.columns + n0) / 4u;
-        if n0 < params.columns {
-            partial[at] = near_sum[0];
-        }
-        if WIDE && n0 + 4u * LANES < params.columns {
-            partial[at + LANES] = far_sum[0];
-        }
-        advance(&near_sum);
-        advance(&far_sum);
+    store(to, m0 + 0u, n0, near_sum[0], far_sum[0]);
+    store(to, m0 + 1u, n0, near_sum[1], far_sum[1]);
+    store(to, m0 + 2u, n0, near_sum[2], far_sum[2]);
+    store(to, m0 + 3u, n0, near_sum[3], far_sum[3]);
+    store(to, m0 + 4u, n0, near_sum[4], far_sum[4]);
+    store(to, m0 + 5u, n0, near_sum[5], far_sum[5]);
+    store(to, m0 + 6u, n0, near_sum[6], far_sum[6]);
+    store(to, m0 + 7u, n0, near_sum[7], far_sum[7]);
+    store(to, m0 + 8u, n0, near_sum[8], far_sum[8]);
+    store(to, m0 + 9u, n0, near_sum[9], far_sum[9]);
+    store(to, m0 + 10u, n0, near_sum[10], far_sum[10]);
+    store(to, m0 + 11u, n0, near_sum[11], far_sum[11]);
+    store(to, m0 + 12u, n0, near_sum[12], far_sum[12]);
+    store(to, m0 + 13u, n0, near_sum[13], far_sum[13]);
+    store(to, m0 + 14u, n0, near_sum[14], far_sum[14]);
+    store(to, m0 + 15u, n0, near_sum[15], far_sum[15]);
+}
+
+fn store(first: u32, m: u32, n: u32, near: vec4<f32>, far: vec4<f32>) {
+    if m >= params.rows {
+        return;
+    }
+    let at = ((first + m) * params.columns + n) / 4u;
+    if n < params.columns {
+        partial[at] = near;
+    }
+    if WIDE && n + 4u * LANES < params.columns {
+        partial[at + LANES] = far;
     }
 }
 
@@ -171,23 +188,4 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
     (*sum)[13] += columns * subgroupBroadcast(rest, 13u % LANES);
     (*sum)[14] += columns * subgroupBroadcast(rest, 14u % LANES);
     (*sum)[15] += columns * subgroupBroadcast(rest, 15u % LANES);
-}
-
-// Moves each but the first to the place before it.
-fn advance(sum: ptr<function, array<vec4<f32>, 16>>) {
-    (*sum)[0] = (*sum)[1];
-    (*sum)[1] = (*sum)[2];
-    (*sum)[2] = (*sum)[3];
-    (*sum)[3] = (*sum)[4];
-    (*sum)[4] = (*sum)[5];
-    (*sum)[5] = (*sum)[6];
-    (*sum)[6] = (*sum)[7];
-    (*sum)[7] = (*sum)[8];
-    (*sum)[8] = (*sum)[9];
-    (*sum)[9] = (*sum)[10];
-    (*sum)[10] = (*sum)[11];
-    (*sum)[11] = (*sum)[12];
-    (*sum)[12] = (*sum)[13];
-    (*sum)[13] = (*sum)[14];
-    (*sum)[14] = (*sum)[15];
 }

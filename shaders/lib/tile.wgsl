@@ -1,6 +1,6 @@
 // tile    the inner product of every kernel on subgroups: a tile of 16 rows by 8·LANES columns
 //
-// Use        functions, copied word for word into the kernels that have the constants
+// Use        a function, copied word for word into the kernels that have the constants
 
 const LANES: u32 = 8u; // or 16
 const ROWS: u32 = 16u; // of a tile that hold results: at most 1, 4, 8 or 16
@@ -34,23 +34,4 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
     (*sum)[13] += columns * subgroupBroadcast(rest, 13u % LANES);
     (*sum)[14] += columns * subgroupBroadcast(rest, 14u % LANES);
     (*sum)[15] += columns * subgroupBroadcast(rest, 15u % LANES);
-}
-
-// Moves each but the first to the place before it.
-fn advance(sum: ptr<function, array<vec4<f32>, 16>>) {
-    (*sum)[0] = (*sum)[1];
-    (*sum)[1] = (*sum)[2];
-    (*sum)[2] = (*sum)[3];
-    (*sum)[3] = (*sum)[4];
-    (*sum)[4] = (*sum)[5];
-    (*sum)[5] = (*sum)[6];
-    (*sum)[6] = (*sum)[7];
-    (*sum)[7] = (*sum)[8];
-    (*sum)[8] = (*sum)[9];
-    (*sum)[9] = (*sum)[10];
-    (*sum)[10] = (*sum)[11];
-    (*sum)[11] = (*sum)[12];
-    (*sum)[12] = (*sum)[13];
-    (*sum)[13] = (*sum)[14];
-    (*sum)[14] = (*sum)[15];
 }

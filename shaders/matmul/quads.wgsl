@@ -155,26 +155,31 @@ fn main(
             accumulate(&far_sum, a, b, columns(far, k));
         }
     }
-    // A loop whose end only the device knows is not unrolled, so that it is compiled once. What is next moves to the front.
-    for (var m = m0; m < min(m0 + ROWS, params.m); m++) {
-        let row = (batch * params.m + m) * params.n;
-        store(row, n0, near_sum[0]);
-        if WIDE {
-            store(row, n0 + 4u * LANES, far_sum[0]);
-        }
-        advance(&near_sum);
-        advance(&far_sum);
+    store(batch, m0 + 0u, n0, near_sum[0], far_sum[0]);
+    if ROWS == 1u {
+        return;
     }
-}
-
-fn store(row: u32, n: u32, value: vec4<f32>) {
-    if n < params.n {
-        if params.bias == 1u {
-            y[(row + n) / 4u] = value + bias[n / 4u];
-        } else {
-            y[(row + n) / 4u] = value;
-        }
+    store(batch, m0 + 1u, n0, near_sum[1], far_sum[1]);
+    store(batch, m0 + 2u, n0, near_sum[2], far_sum[2]);
+    store(batch, m0 + 3u, n0, near_sum[3], far_sum[3]);
+    if ROWS == 4u {
+        return;
     }
+    store(batch, m0 + 4u, n0, near_sum[4], far_sum[4]);
+    store(batch, m0 + 5u, n0, near_sum[5], far_sum[5]);
+    store(batch, m0 + 6u, n0, near_sum[6], far_sum[6]);
+    store(batch, m0 + 7u, n0, near_sum[7], far_sum[7]);
+    if ROWS == 8u {
+        return;
+    }
+    store(batch, m0 + 8u, n0, near_sum[8], far_sum[8]);
+    store(batch, m0 + 9u, n0, near_sum[9], far_sum[9]);
+    store(batch, m0 + 10u, n0, near_sum[10], far_sum[10]);
+    store(batch, m0 + 11u, n0, near_sum[11], far_sum[11]);
+    store(batch, m0 + 12u, n0, near_sum[12], far_sum[12]);
+    store(batch, m0 + 13u, n0, near_sum[13], far_sum[13]);
+    store(batch, m0 + 14u, n0, near_sum[14], far_sum[14]);
+    store(batch, m0 + 15u, n0, near_sum[15], far_sum[15]);
 }
 
 // Adds to a tile of 16 rows by four columns a lane the products of four terms: those of row i are held by lane i of
@@ -208,21 +213,23 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
     (*sum)[15] += columns * subgroupBroadcast(rest, 15u % LANES);
 }
 
-// Moves each but the first to the place before it.
-fn advance(sum: ptr<function, array<vec4<f32>, 16>>) {
-    (*sum)[0] = (*sum)[1];
-    (*sum)[1] = (*sum)[2];
-    (*sum)[2] = (*sum)[3];
-    (*sum)[3] = (*sum)[4];
-    (*sum)[4] = (*sum)[5];
-    (*sum)[5] = (*sum)[6];
-    (*sum)[6] = (*sum)[7];
-    (*sum)[7] = (*sum)[8];
-    (*sum)[8] = (*sum)[9];
-    (*sum)[9] = (*sum)[10];
-    (*sum)[10] = (*sum)[11];
-    (*sum)[11] = (*sum)[12];
-    (*sum)[12] = (*sum)[13];
-    (*sum)[13] = (*sum)[14];
-    (*sum)[14] = (*sum)[15];
+fn store(batch: u32, m: u32, n: u32, near: vec4<f32>, far: vec4<f32>) {
+    if m >= params.m {
+        return;
+    }
+    let row = (batch * params.m + m) * params.n;
+    store_quad(row, n, near);
+    if WIDE {
+        store_quad(row, n + 4u * LANES, far);
+    }
+}
+
+fn store_quad(row: u32, n: u32, value: vec4<f32>) {
+    if n < params.n {
+        if params.bias == 1u {
+            y[(row + n) / 4u] = value + bias[n / 4u];
+        } else {
+            y[(row + n) / 4u] = value;
+        }
+    }
 }
