@@ -1,5 +1,5 @@
 // naive   y[b, m, n] = Σk lhs[b, m, k]·rhs[b, k, n] (+ bias[n])
-// Reference  src/ops/matmul.rs
+// Reference  src/ops/matmul/mod.rs
 // Layout     lhs, rhs: f32, any strides, batch axes broadcast; y: f32 [batch, m, n], dense; bias: f32 [n]
 // Bindings   0 params uniform · 1 lhs read · 2 rhs read · 3 bias read · 4 y read_write
 // Mapping    one invocation an output; groups fold into grid y

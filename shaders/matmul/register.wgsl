@@ -1,5 +1,5 @@
 // register   y[b, m, n] = Σk lhs[b, m, k]·rhs[b, k, n] (+ bias[n])
-// Reference  src/ops/matmul.rs
+// Reference  src/ops/matmul/mod.rs
 // Layout     lhs, rhs: f32, any strides, batch axes broadcast; y: f32 [batch, m, n], dense; bias: f32 [n]
 // Bindings   0 params uniform · 1 lhs read · 2 rhs read · 3 bias read · 4 y read_write
 // Mapping    workgroup = tile of 8·WY rows by 8·WX columns of one batch entry; groups fold into grid y
