@@ -180,9 +180,8 @@ pub(crate) fn product(c: &Capabilities, batch: usize, sizes: [usize; 3]) -> Cand
     // Four lanes can hold four rows.
     let few = || c.subgroup.filter(|&lanes| c.kind == Kind::Software && lanes == 4 && m <= 4);
     match sharing_lanes(c).or_else(few) {
-        // Where columns do not come by fours, copies could see to it (`Matmul::by_fours`), but a run that was resumed then
-        // differed in its last bits.
-        Some(lanes) if k > 0 && n.is_multiple_of(4) => {
+        // Where columns do not come by fours, copies see to it.
+        Some(lanes) if k > 0 && (n.is_multiple_of(4) || any.best != Product::Naive) => {
             let all = [any.best].into_iter().chain(any.others);
             Candidates::of(Product::Quads { lanes, rows: rows_of_tile(m) }, all)
         }

@@ -124,6 +124,27 @@ fn a_resumed_run_computes_the_same_bits() {
     }
 }
 
+/// The joint norm is a sum in some order, which is not that in which parameters got their values: a step sets those that
+/// move together one after the other, a file in the order of paths.
+#[test]
+fn the_norm_of_all_gradients_does_not_depend_on_which_parameter_was_set_last() {
+    // Whoever begins with the one gets it back, and whoever ends with it does not.
+    let gradients = [1.0, 2f64.powi(-12), 2f64.powi(-12), 2f64.powi(-12), 2f64.powi(-12)];
+    for device in devices() {
+        let params = Params::new(&device, 3);
+        let named = |k: usize| params.at(format!("w{k}")).parameter("w", [1], Init::Constant(0.5));
+        let all: Vec<Parameter> = (0..gradients.len()).map(|k| named(k).unwrap()).collect();
+        let norm = || {
+            let terms = all.iter().zip(gradients).map(|(w, by)| w.get().mul_scalar(by).unwrap());
+            let loss = terms.reduce(|sum, term| sum.add(&term).unwrap()).unwrap();
+            clip_grad_norm(loss.backward().unwrap(), 1.0).unwrap().1.item().unwrap()
+        };
+        let before = norm();
+        all.iter().rev().for_each(|w| w.set(&w.get()).unwrap());
+        assert_eq!(norm(), before, "on {device}");
+    }
+}
+
 /// The second half of the run is computed by this process and by another, which knows the file alone.
 #[test]
 fn a_new_process_resumes_with_the_same_bits() {

@@ -8,15 +8,19 @@ use std::sync::Arc;
 
 /// The gradients that arrived at variables.
 #[derive(Debug, Default)]
-pub struct Gradients(HashMap<(u64, usize), Tensor>);
+pub struct Gradients {
+    /// In the order in which the walk met their variables: that of the computation, whenever variables were made.
+    all: Vec<((u64, usize), Tensor)>,
+    /// Where each lies in `all`.
+    places: HashMap<(u64, usize), usize>,
+}
 
 impl Gradients {
     /// The gradient of a variable.
     ///
     /// Errors: [`Error::NoGradient`] if it is not one, or the result did not depend on it.
     pub fn get(&self, variable: &Tensor) -> Result<&Tensor> {
-        let found = variable.edge.as_ref().and_then(|edge| self.0.get(&edge.key()));
-        found.ok_or_else(|| {
+        self.try_get(variable).ok_or_else(|| {
             Error::no_gradient(
                 "gradients",
                 format!("none arrived at {}", variable.describe()),
@@ -27,17 +31,17 @@ impl Gradients {
 
     /// The gradient of a variable, if any arrived.
     pub fn try_get(&self, variable: &Tensor) -> Option<&Tensor> {
-        variable.edge.as_ref().and_then(|edge| self.0.get(&edge.key()))
+        self.at(&variable.edge.as_ref()?.key())
     }
 
     /// How many gradients there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     /// Whether no gradient arrived.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// Adds the gradients of another loss of the same variables: those of one large batch are the sum over its
@@ -59,16 +63,25 @@ impl Gradients {
     ///
     /// Errors: whatever the device reports.
     pub fn add(&mut self, other: Gradients) -> Result<()> {
-        for (key, gradient) in other.0 {
-            let mut place = self.0.remove(&key);
-            accumulate(&mut place, gradient)?;
-            if let Some(sum) = place {
-                // A sum that stayed pending would carry all its parts along.
-                sum.view()?;
-                self.0.insert(key, sum);
-            }
+        for (key, gradient) in other.all {
+            // A sum that stayed pending would carry all its parts along.
+            self.arrive(key, gradient)?.view()?;
         }
         Ok(())
+    }
+
+    fn at(&self, key: &(u64, usize)) -> Option<&Tensor> {
+        self.places.get(key).map(|&place| &self.all[place].1)
+    }
+
+    /// Adds to what has arrived there, and returns the sum.
+    fn arrive(&mut self, key: (u64, usize), gradient: Tensor) -> Result<&Tensor> {
+        let place = *self.places.entry(key).or_insert(self.all.len());
+        match self.all.get_mut(place) {
+            Some((_, sum)) => *sum = sum.add(&gradient)?,
+            None => self.all.push((key, gradient)),
+        }
+        Ok(&self.all[place].1)
     }
 
     /// Every gradient times a number.
@@ -77,16 +90,14 @@ impl Gradients {
     }
 
     /// Changes every gradient.
-    pub(crate) fn map_all(self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Gradients> {
-        let changed: Result<HashMap<_, _>> = self.0.into_iter().map(|(k, g)| Ok((k, f(&g)?))).collect();
-        changed.map(Gradients)
+    pub(crate) fn map_all(mut self, f: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Gradients> {
+        self.all.iter_mut().try_for_each(|(_, gradient)| f(gradient).map(|changed| *gradient = changed))?;
+        Ok(self)
     }
 
-    /// The gradients in the order in which their variables were made.
-    pub(crate) fn in_order(&self) -> Vec<&Tensor> {
-        let mut all: Vec<_> = self.0.iter().collect();
-        all.sort_by_key(|(key, _)| **key);
-        all.into_iter().map(|(_, g)| g).collect()
+    /// All of them, in an order that the computation alone decides: sums over them have the same bits in every run.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &Tensor> {
+        self.all.iter().map(|(_, gradient)| gradient)
     }
 }
 
@@ -125,9 +136,7 @@ fn reverse(y: &Tensor, dy: &Tensor, targets: &HashSet<(u64, usize)>, tracked: bo
     let mut arrive = |open: &mut BTreeMap<u64, _>, edge: &super::Edge, dx: Tensor| -> Result<()> {
         let dx = if tracked { dx } else { dx.detach() };
         if targets.contains(&edge.key()) || (edge.node.rule.is_none() && targets.is_empty()) {
-            let mut place = found.0.remove(&edge.key());
-            accumulate(&mut place, dx.clone())?;
-            found.0.extend(place.map(|g| (edge.key(), g)));
+            found.arrive(edge.key(), dx.clone())?;
         }
         if edge.node.rule.is_some() && needed.as_ref().is_none_or(|n| n.contains(&edge.node.id)) {
             let empty = || (edge.node.clone(), vec![None; edge.node.outputs().len()]);
@@ -268,10 +277,7 @@ pub(super) fn cotangents(y: &Tensor, dy: &Tensor, inputs: &[&Tensor], tracked: b
         return inputs.iter().map(|x| x.full_like(0.0)).collect();
     }
     let found = reverse(y, dy, &keys.iter().copied().collect(), tracked)?;
-    keys.iter()
-        .zip(inputs)
-        .map(|(k, x)| found.0.get(k).cloned().map_or_else(|| x.full_like(0.0), Ok))
-        .collect()
+    keys.iter().zip(inputs).map(|(k, x)| found.at(k).cloned().map_or_else(|| x.full_like(0.0), Ok)).collect()
 }
 
 /// The value of `f` at `xs` and the cotangents of `xs` for the cotangent `dy` of the value.

@@ -37,9 +37,7 @@ pub fn clip_grad_norm_by(gradients: Gradients, max_norm: f64, kind: GradNorm) ->
     }
     let mut norm: Option<Tensor> = None;
     // The largest of no elements is no number.
-    for gradient in
-        gradients.in_order().into_iter().filter(|gradient| kind == GradNorm::Two || gradient.count() > 0)
-    {
+    for gradient in gradients.in_order().filter(|gradient| kind == GradNorm::Two || gradient.count() > 0) {
         let (own, join) = match kind {
             GradNorm::Two => (gradient.square()?.sum(&[], false)?, Tensor::add as Join),
             GradNorm::Infinity => (gradient.abs()?.max(&[], false)?, Tensor::maximum as Join),

@@ -108,12 +108,11 @@ impl LossScaler {
     /// Errors: [`Error::Argument`] for no gradients; [`Error::DType`] for gradients of f16, which belong to
     /// parameters of f16: keep those in f32.
     pub fn unscale(&mut self, gradients: Gradients) -> Result<Option<Gradients>> {
-        let all = gradients.in_order();
-        if all.is_empty() {
+        if gradients.is_empty() {
             let given = "no gradients";
             return Err(Error::argument("loss_scaler", given, "Give what `backward` returned."));
         }
-        let counts: Result<Vec<Tensor>> = all.into_iter().map(non_finite).collect();
+        let counts: Result<Vec<Tensor>> = gradients.in_order().map(non_finite).collect();
         let counts = Tensor::concat(&counts?.iter().collect::<Vec<_>>(), 0)?;
         if counts.to_vec::<i32>()?.iter().any(|&n| n > 0) {
             self.scale = (self.scale / 2.0).max(*SCALES.start());
