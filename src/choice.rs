@@ -103,10 +103,12 @@ pub(crate) fn pieces(c: &Capabilities, groups: usize, terms: usize) -> usize {
     (c.of(1, 32, 128) / groups.max(1)).clamp(1, terms.div_ceil(128).max(1))
 }
 
-/// Into how many chunks to cut rows that take so many workgroups, and whose invocations' loops turn so often: enough to
-/// keep the device busy, each long enough to repay the second pass.
-pub(crate) fn chunks(c: &Capabilities, groups: usize, turns: usize) -> usize {
-    let idle = (streams(c) / groups.max(1)).min(turns / 16);
+/// Into how many chunks to cut rows on which so many invocations work, whose loops turn so often: enough to keep the
+/// device busy, each long enough to repay the second pass.
+pub(crate) fn chunks(c: &Capabilities, invocations: usize, turns: usize) -> usize {
+    // On a CPU a launch takes longer than some hundred turns.
+    let shortest = c.of(256, 16, 16);
+    let idle = (64 * streams(c) / invocations.max(1)).min(turns / shortest);
     // llvmpipe leaves its loops at 2¹⁶.
     idle.max(turns.div_ceil(1 << 15)).max(1)
 }
@@ -276,11 +278,20 @@ impl Variant for Lanes {
     }
 }
 
-/// For softmax, sums and maxima of rows whose terms are `stride` apart.
+/// For softmax of rows whose terms are `stride` apart.
 pub(crate) fn rows(c: &Capabilities, rows: usize, terms: usize, stride: usize) -> Candidates<Lanes> {
     // Lanes of different rows read neighbours where those of one row do not.
     let best = if stride > 1 && c.kind != Kind::Software { 1 } else { sharing(c, rows, terms) };
     Candidates::of(Lanes(best), [1, 8, 64].map(Lanes))
+}
+
+/// For sums and maxima of such rows, which [`chunks`] may cut.
+pub(crate) fn sums(c: &Capabilities, rows: usize, terms: usize, stride: usize) -> Candidates<Lanes> {
+    match c.kind {
+        // No barriers, and one kernel for all.
+        Kind::Software => Candidates::of(Lanes(1), [8, 64].map(Lanes)),
+        _ => self::rows(c, rows, terms, stride),
+    }
 }
 
 /// How many lanes share a row whose terms are neighbours.

@@ -17,7 +17,7 @@ use gradus::{Device, Result, Tensor};
 /// of SGD with momentum or AdamW.
 const TABLE: [(&str, [u64; 5]); 7] = [
     ("mlp, one hidden layer", [4, 7, 11, 3, 3]),
-    ("convolutions of the chapter", [14, 22, 28, 2, 2]),
+    ("convolutions of the chapter", [14, 22, 27, 2, 2]),
     ("ResNet-20", [59, 113, 123, 7, 7]),
     ("Gpt, two layers", [29, 41, 142, 8, 8]),
     ("language model, LSTM of 8 steps", [7, 21, 31, 4, 4]),

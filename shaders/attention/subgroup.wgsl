@@ -301,26 +301,32 @@ fn main(
             }
         }
     }
-    let to = vec2(entry * params.queries, start);
-    store(to, 0u, lane, column, near_sum[0], far_sum[0]);
-    store(to, 1u, lane, column, near_sum[1], far_sum[1]);
-    store(to, 2u, lane, column, near_sum[2], far_sum[2]);
-    store(to, 3u, lane, column, near_sum[3], far_sum[3]);
-    store(to, 4u, lane, column, near_sum[4], far_sum[4]);
-    store(to, 5u, lane, column, near_sum[5], far_sum[5]);
-    store(to, 6u, lane, column, near_sum[6], far_sum[6]);
-    store(to, 7u, lane, column, near_sum[7], far_sum[7]);
-    store(to, 8u, lane, column, near_sum[8], far_sum[8]);
-    store(to, 9u, lane, column, near_sum[9], far_sum[9]);
-    store(to, 10u, lane, column, near_sum[10], far_sum[10]);
-    store(to, 11u, lane, column, near_sum[11], far_sum[11]);
-    store(to, 12u, lane, column, near_sum[12], far_sum[12]);
-    store(to, 13u, lane, column, near_sum[13], far_sum[13]);
-    store(to, 14u, lane, column, near_sum[14], far_sum[14]);
-    store(to, 15u, lane, column, near_sum[15], far_sum[15]);
+    // Through memory a loop can store them: 16 logarithms and more stores take long to compile.
+    keep(0u, lane, near_sum[0], far_sum[0]);
+    keep(1u, lane, near_sum[1], far_sum[1]);
+    keep(2u, lane, near_sum[2], far_sum[2]);
+    keep(3u, lane, near_sum[3], far_sum[3]);
+    keep(4u, lane, near_sum[4], far_sum[4]);
+    keep(5u, lane, near_sum[5], far_sum[5]);
+    keep(6u, lane, near_sum[6], far_sum[6]);
+    keep(7u, lane, near_sum[7], far_sum[7]);
+    keep(8u, lane, near_sum[8], far_sum[8]);
+    keep(9u, lane, near_sum[9], far_sum[9]);
+    keep(10u, lane, near_sum[10], far_sum[10]);
+    keep(11u, lane, near_sum[11], far_sum[11]);
+    keep(12u, lane, near_sum[12], far_sum[12]);
+    keep(13u, lane, near_sum[13], far_sum[13]);
+    keep(14u, lane, near_sum[14], far_sum[14]);
+    keep(15u, lane, near_sum[15], far_sum[15]);
+    for (var row = 0u; row < rows_to_store(lane); row++) {
+        let total = subgroupAdd(totals[row * LANES + lane]);
+        if start + row < params.queries {
+            store(entry * params.queries + start + row, row * LANES + lane, total, row * QUADS + lane, column);
+        }
+    }
 }
 
-// Puts the scores of a row where its weights will be.
+// Puts what a lane has of a row where its weights are.
 fn keep(row: u32, lane: u32, near: vec4<f32>, far: vec4<f32>) {
     weights[row * QUADS + lane] = near;
     if WIDE {
@@ -353,24 +359,19 @@ fn weigh(
     (*sum)[15] += values * subgroupShuffle((*p)[15], holder);
 }
 
-fn store(to: vec2<u32>, row: u32, lane: u32, column: u32, near: vec4<f32>, far: vec4<f32>) {
-    let query = to.y + row;
-    let total = subgroupAdd(totals[row * LANES + lane]);
-    let m = highest[row * LANES + lane];
+fn store(query: u32, own: u32, total: f32, kept: u32, column: u32) {
+    let m = highest[own];
     let open = m > LOWEST;
     let divisor = select(1.0, total, open);
-    if query >= params.queries {
-        return;
-    }
-    let at = ((to.x + query) * params.width + column) / 4u;
+    let at = (query * params.width + column) / 4u;
     if column < params.width {
-        y[at] = near / divisor;
+        y[at] = weights[kept] / divisor;
     }
     if WIDE && column + 4u * LANES < params.width {
-        y[at + LANES] = far / divisor;
+        y[at + LANES] = weights[kept + LANES] / divisor;
     }
     if column == 0u {
-        lse[to.x + query] = select(0.0, m + log(divisor), open);
+        lse[query] = select(0.0, m + log(divisor), open);
     }
 }
 
@@ -403,4 +404,10 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
     (*sum)[13] += columns * subgroupBroadcast(rest, 13u % LANES);
     (*sum)[14] += columns * subgroupBroadcast(rest, 14u % LANES);
     (*sum)[15] += columns * subgroupBroadcast(rest, 15u % LANES);
+}
+
+// ROWS, which no compiler is to know: for a loop that stores rows. Unrolled, stores take as long to compile as the sums;
+// and where parameters say how often a loop turns, llvmpipe's driver may compile the kernel anew at each launch.
+fn rows_to_store(lane: u32) -> u32 {
+    return ROWS + (lane >> 31u);
 }

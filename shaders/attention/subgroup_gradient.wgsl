@@ -1,15 +1,16 @@
 // subgroup_gradient   the gradients of attention as in tiled_gradient.wgsl, one of the three, from registers:
 //            with p[i,j] = exp(s[i,j] − lse[i]), s[i,j] = scale·q[i]·k[j] + bias[i,j] for j open to i, else 0, and
 //            ds[i,j] = p[i,j]·(z[i,j]·dy[i]·v[j] − delta[i])·scale, z[i,j] = 0 or params.kept at random:
-//            dq[i] = Σj ds[i,j]·k[j], or, KEYS, dk[j] = Σi ds[i,j]·q[i], or, KEYS and VALUES,
-//            dv[j] = Σi z[i,j]·p[i,j]·dy[i]
+//            dq[i] = Σj ds[i,j]·k[j], or, of keys, dk[j] = Σi ds[i,j]·q[i], or, of values,
+//            dv[j] = Σi z[i,j]·p[i,j]·dy[i]; which is a parameter, as so large a kernel takes long to compile
 // Reference  src/ops/attention/backward.rs
 // Layout     own_a, own_b: f32 [own entries, own, depth and width], what gradients are computed for: q and dy,
 //            or k and v; other_a, other_b: what is summed over: k and v, or q and dy; depth and width multiples of
 //            four; bias: f32 with strides, that of an axis it is broadcast along being zero;
-//            saved: f32 [2, entries, queries], lse and delta = Σ dy·y; gradient: f32 like own_a or, VALUES, own_b
+//            saved: f32 [2, entries, queries], lse and delta = Σ dy·y; vectors: other_a or, of values, other_b;
+//            gradient: f32 like own_a or, of values, own_b
 // Bindings   0 params uniform · 1 own_a read · 2 other_a read · 3 own_b read · 4 other_b read · 5 bias read ·
-//            6 saved read · 7 gradient read_write
+//            6 saved read · 7 vectors read · 8 gradient read_write
 // Mapping    workgroup = subgroup = 16 queries or keys of one entry or, for keys, one head of keys, and 8·LANES
 //            columns of the gradient; groups fold into grid y
 // Tiles      products of 16 vectors with those of 8·LANES others in registers, then in workgroup memory, where they
@@ -24,8 +25,6 @@
 
 const BIAS: bool = false;
 const DROPOUT: bool = false;
-const KEYS: bool = false;
-const VALUES: bool = false;
 const LANES: u32 = 8u;
 const ROWS: u32 = 16u; // of a tile that hold results: at most 1, 4, 8 or 16
 const WIDE: bool = true; // whether the gradient has more than 4·LANES columns
@@ -49,6 +48,8 @@ struct Params {
     scale: f32,
     below: u32, // what a kept weight's random number is, of 2^24
     kept: f32,
+    of_keys: u32, // one if the gradient is that of keys or values
+    of_values: u32, // one if it is that of values
     bias_strides: vec4<u32>, // of batch, head, query and key
     bias_dims: vec4<u32>,
     seed: vec2<u32>, // low word, high word
@@ -62,7 +63,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> other_b: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read> saved: array<f32>;
-@group(0) @binding(7) var<storage, read_write> gradient: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read> vectors: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> gradient: array<vec4<f32>>;
 
 // Each lane has its own part, and no lane looks at another's: products, then in the first half what they come to.
 var<workgroup> weights: array<vec4<f32>, 2u * SECOND>;
@@ -98,29 +100,34 @@ fn kept(entry: u32, query: u32, key: u32) -> vec4<f32> {
     return select(vec4(0.0), vec4(params.kept), (words >> vec4(8u)) < vec4(params.below));
 }
 
+// One of the two for the gradient of queries, the other for those of keys and values.
+fn either(queries: u32, keys: u32) -> u32 {
+    return select(queries, keys, params.of_keys == 1u);
+}
+
 // z of one of one's own and four others, the first a multiple of four.
 fn kept_of(entry: u32, own: u32, first: u32) -> vec4<f32> {
+    var z = vec4(1.0);
     if !DROPOUT {
-        return vec4(1.0);
+        return z;
     }
-    if !KEYS {
-        return kept(entry, own, first);
-    }
-    var z: vec4<f32>;
-    for (var i = 0u; i < 4u; i++) {
-        z[i] = kept(entry, first + i, own & ~3u)[own % 4u];
+    // Four keys of a query come in one block, four queries of a key in as many.
+    for (var i = 0u; i < either(1u, 4u); i++) {
+        let block = kept(entry, either(own, first + i), either(first, own & ~3u));
+        let one = select(z, vec4(block[own % 4u]), vec4(0u, 1u, 2u, 3u) == vec4(i));
+        z = select(block, one, params.of_keys == 1u);
     }
     return z;
 }
 
-// z·p or, unless VALUES, ds for one of one's own and four others, from the products of their vectors, q·k and dy·v,
+// z·p or, unless of values, ds for one of one's own and four others, from the products of their vectors, q·k and dy·v,
 // and the queries' lse and delta.
 fn pair(a: vec4<f32>, b: vec4<f32>, entry: u32, own: u32, first: u32, lse: vec4<f32>, delta: vec4<f32>) -> vec4<f32> {
     let others = vec4(first) + vec4(0u, 1u, 2u, 3u);
-    let queries = select(vec4(own), others, KEYS);
-    let keys = select(others, vec4(own), KEYS);
+    let queries = select(vec4(own), others, params.of_keys == 1u);
+    let keys = select(others, vec4(own), params.of_keys == 1u);
     let position = queries + params.offset;
-    let inside = others < vec4(select(params.keys, params.queries, KEYS));
+    let inside = others < vec4(either(params.keys, params.queries));
     var open = inside & (keys <= position + params.right) & (position <= keys + params.left);
     var s = params.scale * a;
     if BIAS {
@@ -134,10 +141,7 @@ fn pair(a: vec4<f32>, b: vec4<f32>, entry: u32, own: u32, first: u32, lse: vec4<
     }
     let p = select(vec4(0.0), exp(s - lse), open);
     let z = kept_of(entry, own, first);
-    if VALUES {
-        return p * z;
-    }
-    return p * (b * z - delta) * params.scale;
+    return select(p * (b * z - delta) * params.scale, p * z, params.of_values == 1u);
 }
 
 // What is saved of four queries, the last standing in for those beyond it.
@@ -148,8 +152,8 @@ fn saved_of(part: u32, first: u32) -> vec4<f32> {
 
 // Four vectors of the others, the last standing in for those beyond it.
 fn others_from(first: u32) -> vec4<u32> {
-    let count = select(params.keys, params.queries, KEYS);
-    return min(vec4(first) + vec4(0u, 1u, 2u, 3u), vec4(count - 1u));
+    let last = either(params.keys, params.queries) - 1u;
+    return min(vec4(first) + vec4(0u, 1u, 2u, 3u), vec4(last));
 }
 
 // Four numbers of four others: a column of the result is one of the numbers.
@@ -162,11 +166,8 @@ fn columns_b(at: vec4<u32>) -> mat4x4<f32> {
 }
 
 // Four columns of four others' vectors.
-fn vectors(at: vec4<u32>) -> mat4x4<f32> {
-    if VALUES {
-        return mat4x4(other_b[at.x], other_b[at.y], other_b[at.z], other_b[at.w]);
-    }
-    return mat4x4(other_a[at.x], other_a[at.y], other_a[at.z], other_a[at.w]);
+fn vector_columns(at: vec4<u32>) -> mat4x4<f32> {
+    return mat4x4(vectors[at.x], vectors[at.y], vectors[at.z], vectors[at.w]);
 }
 
 @compute @workgroup_size(LANES)
@@ -175,10 +176,10 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let own_count = select(params.queries, params.keys, KEYS);
-    let other_count = select(params.keys, params.queries, KEYS);
-    let shared_by = select(1u, params.per_group, KEYS);
-    let columns = select(params.depth, params.width, VALUES);
+    let own_count = either(params.queries, params.keys);
+    let other_count = either(params.keys, params.queries);
+    let shared_by = either(1u, params.per_group);
+    let columns = select(params.depth, params.width, params.of_values == 1u);
     let tiles = (own_count + 15u) / 16u;
     let parts = (columns + 8u * LANES - 1u) / (8u * LANES);
     let tile = group.y * groups.x + group.x;
@@ -193,7 +194,8 @@ fn main(
     let low = own_entry * own_count + min(start + lane, last);
     let high = own_entry * own_count + min(start + 8u + lane, last);
     let depth = params.depth / 4u;
-    let width = params.width / 4u;
+    // The products dy·v are of no use to dv.
+    let width = select(params.width / 4u, 0u, params.of_values == 1u);
     let near = min(column, columns - 4u) / 4u;
     let far = min(column + 4u * LANES, columns - 4u) / 4u;
     // The others that see or are seen by some of the tile, from a multiple of four on.
@@ -202,7 +204,7 @@ fn main(
     let lowest = start + params.offset;
     var begin = lowest - min(lowest, params.left);
     var end = min(behind + params.offset + params.right, params.keys);
-    if KEYS {
+    if params.of_keys == 1u {
         begin = max(start, params.right + params.offset) - (params.right + params.offset);
         end = min(max(behind + params.left, params.offset) - params.offset, params.queries);
     }
@@ -210,13 +212,13 @@ fn main(
     var far_sum: array<vec4<f32>, 16>;
     for (var head = 0u; head < shared_by; head++) {
         let entry = own_entry * shared_by + head;
-        let first_other = select(entry / params.per_group, entry, KEYS) * other_count;
+        let first_other = either(entry / params.per_group, entry) * other_count;
         for (var base = begin & ~3u; base < end; base += block) {
             let near_first = base + 4u * lane;
             let far_first = near_first + 4u * LANES;
             let near_others = first_other + others_from(near_first);
             let far_others = first_other + others_from(far_first);
-            // The products q·k, and then, unless it is for dv, dy·v.
+            // The products q·k, and then dy·v.
             var near_a: array<vec4<f32>, 16>;
             var far_a: array<vec4<f32>, 16>;
             for (var d = 0u; d < depth; d++) {
@@ -234,45 +236,40 @@ fn main(
             if WIDE {
                 keep(LANES + lane, &far_a);
             }
-            if !VALUES {
-                var near_b: array<vec4<f32>, 16>;
-                var far_b: array<vec4<f32>, 16>;
-                for (var d = 0u; d < width; d++) {
-                    let a = own_b[low * width + d];
-                    var b = a;
-                    if ROWS == 16u {
-                        b = own_b[high * width + d];
-                    }
-                    accumulate(&near_b, a, b, columns_b(near_others * width + d));
-                    if WIDE {
-                        accumulate(&far_b, a, b, columns_b(far_others * width + d));
-                    }
+            var near_b: array<vec4<f32>, 16>;
+            var far_b: array<vec4<f32>, 16>;
+            for (var d = 0u; d < width; d++) {
+                let a = own_b[low * width + d];
+                var b = a;
+                if ROWS == 16u {
+                    b = own_b[high * width + d];
                 }
-                keep(SECOND + lane, &near_b);
+                accumulate(&near_b, a, b, columns_b(near_others * width + d));
                 if WIDE {
-                    keep(SECOND + LANES + lane, &far_b);
+                    accumulate(&far_b, a, b, columns_b(far_others * width + d));
                 }
             }
+            keep(SECOND + lane, &near_b);
+            if WIDE {
+                keep(SECOND + LANES + lane, &far_b);
+            }
             // What they come to.
-            var near_lse = saved_of(entry, near_first);
-            var far_lse = saved_of(entry, far_first);
-            var near_delta = saved_of(params.entries + entry, near_first);
-            var far_delta = saved_of(params.entries + entry, far_first);
+            let near_lse = saved_of(entry, near_first);
+            let far_lse = saved_of(entry, far_first);
+            let near_delta = saved_of(params.entries + entry, near_first);
+            let far_delta = saved_of(params.entries + entry, far_first);
             for (var row = 0u; row < ROWS; row++) {
                 let own = min(start + row, last);
-                if !KEYS {
-                    near_lse = vec4(saved[entry * params.queries + own]);
-                    far_lse = near_lse;
-                    near_delta = vec4(saved[(params.entries + entry) * params.queries + own]);
-                    far_delta = near_delta;
-                }
+                let query = min(own, params.queries - 1u);
+                let lse = vec4(saved[entry * params.queries + query]);
+                let delta = vec4(saved[(params.entries + entry) * params.queries + query]);
                 let at = row * QUADS + lane;
-                let w = weights[at];
-                weights[at] = pair(w, weights[at + SECOND], entry, own, near_first, near_lse, near_delta);
-                if WIDE {
-                    let w = weights[at + LANES];
-                    let b = weights[at + LANES + SECOND];
-                    weights[at + LANES] = pair(w, b, entry, own, far_first, far_lse, far_delta);
+                for (var part = 0u; part < select(1u, 2u, WIDE); part++) {
+                    let first = base + 4u * (part * LANES + lane);
+                    let place = at + part * LANES;
+                    let those = select(lse, select(near_lse, far_lse, part == 1u), params.of_keys == 1u);
+                    let deltas = select(delta, select(near_delta, far_delta, part == 1u), params.of_keys == 1u);
+                    weights[place] = pair(weights[place], weights[place + SECOND], entry, own, first, those, deltas);
                 }
             }
             // The vectors of the others whose weights the lanes hold in turn.
@@ -297,34 +294,27 @@ fn main(
                 p[15] = weights[15u * QUADS + from_p];
                 for (var holder = 0u; holder < LANES; holder++) {
                     let others = (first_other + others_from(base + first + 4u * holder)) * (columns / 4u);
-                    weigh(&near_sum, &p, holder, vectors(others + near));
+                    weigh(&near_sum, &p, holder, vector_columns(others + near));
                     if WIDE {
-                        weigh(&far_sum, &p, holder, vectors(others + far));
+                        weigh(&far_sum, &p, holder, vector_columns(others + far));
                     }
                 }
             }
         }
     }
-    let to = vec3(own_entry * own_count + start, own_count - start, columns);
-    store(to, 0u, column, near_sum[0], far_sum[0]);
-    store(to, 1u, column, near_sum[1], far_sum[1]);
-    store(to, 2u, column, near_sum[2], far_sum[2]);
-    store(to, 3u, column, near_sum[3], far_sum[3]);
-    store(to, 4u, column, near_sum[4], far_sum[4]);
-    store(to, 5u, column, near_sum[5], far_sum[5]);
-    store(to, 6u, column, near_sum[6], far_sum[6]);
-    store(to, 7u, column, near_sum[7], far_sum[7]);
-    store(to, 8u, column, near_sum[8], far_sum[8]);
-    store(to, 9u, column, near_sum[9], far_sum[9]);
-    store(to, 10u, column, near_sum[10], far_sum[10]);
-    store(to, 11u, column, near_sum[11], far_sum[11]);
-    store(to, 12u, column, near_sum[12], far_sum[12]);
-    store(to, 13u, column, near_sum[13], far_sum[13]);
-    store(to, 14u, column, near_sum[14], far_sum[14]);
-    store(to, 15u, column, near_sum[15], far_sum[15]);
+    keep(lane, &near_sum);
+    if WIDE {
+        keep(LANES + lane, &far_sum);
+    }
+    for (var row = 0u; row < rows_to_store(lane); row++) {
+        if start + row < own_count {
+            store((own_entry * own_count + start + row) * columns, columns, column, row * QUADS + lane);
+        }
+    }
 }
 
-// Puts the products of the tile's rows where their weights will be.
+// Puts what a lane has of the tile's rows where their weights are. Through memory loops can take it up again: what is
+// written 16 times takes 16 times as long to compile.
 fn keep(at: u32, products: ptr<function, array<vec4<f32>, 16>>) {
     weights[0u * QUADS + at] = (*products)[0];
     weights[1u * QUADS + at] = (*products)[1];
@@ -369,17 +359,12 @@ fn weigh(
     (*sum)[15] += values * subgroupShuffle((*p)[15], holder);
 }
 
-// Row `row` of those from `to.x` on, of which there are `to.y`, each of `to.z` columns.
-fn store(to: vec3<u32>, row: u32, column: u32, near: vec4<f32>, far: vec4<f32>) {
-    if row >= to.y {
-        return;
+fn store(row: u32, columns: u32, column: u32, at: u32) {
+    if column < columns {
+        gradient[(row + column) / 4u] = weights[at];
     }
-    let at = ((to.x + row) * to.z + column) / 4u;
-    if column < to.z {
-        gradient[at] = near;
-    }
-    if WIDE && column + 4u * LANES < to.z {
-        gradient[at + LANES] = far;
+    if WIDE && column + 4u * LANES < columns {
+        gradient[(row + column) / 4u + LANES] = weights[at + LANES];
     }
 }
 
@@ -412,4 +397,10 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
     (*sum)[13] += columns * subgroupBroadcast(rest, 13u % LANES);
     (*sum)[14] += columns * subgroupBroadcast(rest, 14u % LANES);
     (*sum)[15] += columns * subgroupBroadcast(rest, 15u % LANES);
+}
+
+// ROWS, which no compiler is to know: for a loop that stores rows. Unrolled, stores take as long to compile as the sums;
+// and where parameters say how often a loop turns, llvmpipe's driver may compile the kernel anew at each launch.
+fn rows_to_store(lane: u32) -> u32 {
+    return ROWS + (lane >> 31u);
 }

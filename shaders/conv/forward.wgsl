@@ -16,6 +16,8 @@ const BIAS: bool = false;
 const WX: u32 = 8u;
 const WY: u32 = 8u;
 
+const NOWHERE: u32 = 0xffffffffu;
+
 struct Params {
     rows: u32, // of one group
     columns: u32,
@@ -104,6 +106,9 @@ fn main(
     let left_columns = columns(n0, g);
     let right_columns = columns(n0 + 4u * WX, g);
     let taps_of_row = params.kernel_h * params.kernel_w;
+    // Zero, which no compiler knows: where the parameters say that a loop turns once or twice, llvmpipe's driver would
+    // unroll it, and compile the kernel anew, at each launch.
+    let zero = local.x >> 31u;
     let group_weights = g * params.rows * params.channels * taps_of_row;
     let last = vec4(params.rows - 1u);
     let row_low = group_weights + params.w_row * min(vec4(m0) + vec4(0u, 1u, 2u, 3u), last);
@@ -124,14 +129,14 @@ fn main(
     var right6 = vec4<f32>();
     var left7 = vec4<f32>();
     var right7 = vec4<f32>();
-    for (var tap = 0u; tap < taps_of_row; tap++) {
+    for (var tap = 0u; tap < taps_of_row + zero; tap++) {
         let left_taps = taps(left_columns, tap / params.kernel_w, tap % params.kernel_w);
         let right_taps = taps(right_columns, tap / params.kernel_w, tap % params.kernel_w);
         var left = left_taps.at;
         var right = right_taps.at;
         var low = row_low + tap;
         var high = row_high + tap;
-        for (var c = 0u; c < params.channels; c++) {
+        for (var c = 0u; c < params.channels + zero; c++) {
             let near = vec4(x[left.x], x[left.y], x[left.z], x[left.w]);
             let far = vec4(x[right.x], x[right.y], x[right.z], x[right.w]);
             let a = select(vec4<f32>(), near, left_taps.inside);
@@ -166,34 +171,58 @@ fn main(
             high += params.w_channel;
         }
     }
-    store(g, m0, n0, left0, right0);
-    store(g, m0 + 1u, n0, left1, right1);
-    store(g, m0 + 2u, n0, left2, right2);
-    store(g, m0 + 3u, n0, left3, right3);
-    store(g, m0 + 4u, n0, left4, right4);
-    store(g, m0 + 5u, n0, left5, right5);
-    store(g, m0 + 6u, n0, left6, right6);
-    store(g, m0 + 7u, n0, left7, right7);
+    let left_to = places(n0);
+    let right_to = places(n0 + 4u * WX);
+    let end = min(8u, params.rows - min(m0, params.rows));
+    if end > 0u {
+        store(g * params.rows + m0 + 0u, left_to, right_to, left0, right0);
+    }
+    if end > 1u {
+        store(g * params.rows + m0 + 1u, left_to, right_to, left1, right1);
+    }
+    if end > 2u {
+        store(g * params.rows + m0 + 2u, left_to, right_to, left2, right2);
+    }
+    if end > 3u {
+        store(g * params.rows + m0 + 3u, left_to, right_to, left3, right3);
+    }
+    if end > 4u {
+        store(g * params.rows + m0 + 4u, left_to, right_to, left4, right4);
+    }
+    if end > 5u {
+        store(g * params.rows + m0 + 5u, left_to, right_to, left5, right5);
+    }
+    if end > 6u {
+        store(g * params.rows + m0 + 6u, left_to, right_to, left6, right6);
+    }
+    if end > 7u {
+        store(g * params.rows + m0 + 7u, left_to, right_to, left7, right7);
+    }
 }
 
-fn store(g: u32, m: u32, n: u32, left: vec4<f32>, right: vec4<f32>) {
-    if m >= params.rows {
-        return;
+// Where four columns are in the first channel of y; beyond the edge nowhere.
+fn places(first: u32) -> vec4<u32> {
+    let n = vec4(first) + WX * vec4(0u, 1u, 2u, 3u);
+    let plane = params.y_h * params.y_w;
+    let image = n / plane;
+    let place = image * (params.groups * params.rows * plane) + (n - image * plane);
+    return select(vec4(NOWHERE), place, n < vec4(params.columns));
+}
+
+fn store(channel: u32, left_to: vec4<u32>, right_to: vec4<u32>, left: vec4<f32>, right: vec4<f32>) {
+    var shift = 0.0;
+    if BIAS {
+        shift = bias[channel];
     }
+    let first = channel * params.y_h * params.y_w;
     for (var j = 0u; j < 4u; j++) {
-        store_one(g * params.rows + m, n + WX * j, left[j]);
-        store_one(g * params.rows + m, n + WX * (j + 4u), right[j]);
+        store_one(first, left_to[j], left[j] + shift);
+        store_one(first, right_to[j], right[j] + shift);
     }
 }
 
-fn store_one(channel: u32, n: u32, value: f32) {
-    if n < params.columns {
-        let plane = params.y_h * params.y_w;
-        let at = (n / plane * params.groups * params.rows + channel) * plane + n % plane;
-        if BIAS {
-            y[at] = value + bias[channel];
-        } else {
-            y[at] = value;
-        }
+fn store_one(first: u32, place: u32, value: f32) {
+    if place != NOWHERE {
+        y[first + place] = value;
     }
 }

@@ -7,7 +7,7 @@
 //            terms taps × channels; workgroup = subgroup = tile of 16 rows by 8·LANES columns; groups fold into
 //            grid y
 // Tiles      each invocation 16×8 outputs in registers. A lane loads four channels of every LANES-th row of w and the
-//            subgroup passes them round; no workgroup memory
+//            subgroup passes them round. Workgroup memory 512·LANES bytes
 // Numerics   f32; each output sums tap by tap, four channels at a time; taps outside the image add zero
 // Barriers   none; a whole subgroup leaves or stays together, LANES is the size of every subgroup
 //
@@ -50,11 +50,18 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
 
-// Four columns: the first pixel of their image in x, and their position in the plane of y.
+// Each lane has its own part, and no lane looks at another's.
+var<workgroup> kept: array<vec4<f32>, 32u * LANES>;
+
+// Four columns, which are of one image: that image, the position of the first in its plane of y, and where in x the
+// windows of all begin. If TRANSPOSED that is in strides, of which `rest` is what remains.
 struct Columns {
-    image: vec4<u32>,
-    py: vec4<u32>,
-    px: vec4<u32>,
+    image: u32,
+    p: u32,
+    sy: vec4<u32>,
+    sx: vec4<u32>,
+    rest_y: vec4<u32>,
+    rest_x: vec4<u32>,
 }
 
 // What a tap reads for four columns: pixels of x, the first where there is nothing to read.
@@ -64,30 +71,58 @@ struct Taps {
 }
 
 fn columns(first: u32) -> Columns {
-    let n = min(vec4(first) + vec4(0u, 1u, 2u, 3u), vec4(params.columns - 1u));
+    // A plane has whole fours. Columns beyond the edge repeat the last ones.
+    let n = min(first, params.columns - 4u);
     let plane = params.y_h * params.y_w;
-    let p = n % plane;
-    return Columns(n / plane * (params.x_h * params.x_w), p / params.y_w, p % params.y_w);
+    let image = n / plane;
+    let p = n - image * plane;
+    let line = p / params.y_w;
+    var py = vec4(line);
+    var px = vec4(p - line * params.y_w) + vec4(0u, 1u, 2u, 3u);
+    // Lines may be as short as one position.
+    for (var k = 0u; k < 3u; k++) {
+        let beyond = px >= vec4(params.y_w);
+        px -= select(vec4<u32>(), vec4(params.y_w), beyond);
+        py += select(vec4<u32>(), vec4(1u), beyond);
+    }
+    // Before the image's first row or column numbers wrap to ones beyond its last.
+    if TRANSPOSED {
+        let y = py + params.padding_h;
+        let x = px + params.padding_w;
+        let sy = y / params.stride_h;
+        let sx = x / params.stride_w;
+        return Columns(image, p, sy, sx, y - sy * params.stride_h, x - sx * params.stride_w);
+    }
+    let none = vec4<u32>();
+    return Columns(
+        image,
+        p,
+        py * params.stride_h - params.padding_h,
+        px * params.stride_w - params.padding_w,
+        none,
+        none,
+    );
 }
 
+// Tap i of a window's height, j of its width.
 fn taps(c: Columns, i: u32, j: u32) -> Taps {
-    // Before the image's first row or column the subtraction wraps to a number beyond its last.
-    var sy: vec4<u32>;
-    var sx: vec4<u32>;
-    var inside: vec4<bool>;
+    let down = i * params.dilation_h;
+    let right = j * params.dilation_w;
+    var sy = c.sy + down;
+    var sx = c.sx + right;
+    var whole = vec4(true);
     if TRANSPOSED {
-        let ty = c.py + params.padding_h - i * params.dilation_h;
-        let tx = c.px + params.padding_w - j * params.dilation_w;
-        sy = ty / params.stride_h;
-        sx = tx / params.stride_w;
-        let whole = (ty % params.stride_h == vec4<u32>()) & (tx % params.stride_w == vec4<u32>());
-        inside = whole & (sy < vec4(params.x_h)) & (sx < vec4(params.x_w));
-    } else {
-        sy = c.py * params.stride_h + i * params.dilation_h - params.padding_h;
-        sx = c.px * params.stride_w + j * params.dilation_w - params.padding_w;
-        inside = (sy < vec4(params.x_h)) & (sx < vec4(params.x_w));
+        // In strides, which is where a window begins only if nothing remains.
+        let strides_y = down / params.stride_h;
+        let strides_x = right / params.stride_w;
+        sy = c.sy - strides_y;
+        sx = c.sx - strides_x;
+        whole = (c.rest_y == vec4(down - strides_y * params.stride_h))
+            & (c.rest_x == vec4(right - strides_x * params.stride_w));
     }
-    return Taps(select(vec4<u32>(), c.image + sy * params.x_w + sx, inside), inside);
+    let inside = whole & (sy < vec4(params.x_h)) & (sx < vec4(params.x_w));
+    let first = c.image * (params.x_h * params.x_w);
+    return Taps(select(vec4<u32>(), first + sy * params.x_w + sx, inside), inside);
 }
 
 // Four channels of four columns: a column of the result is a channel.
@@ -117,7 +152,7 @@ fn main(
     let g = tile / tiles_m / tiles_n;
     let m0 = tile % tiles_m * 16u;
     let n0 = tile / tiles_m % tiles_n * (8u * LANES) + 4u * lane;
-    // Rows and columns beyond the edge repeat the last one and are not stored.
+    // Rows beyond the edge repeat the last one; neither they nor such columns are stored.
     let near = columns(n0);
     let far = columns(n0 + 4u * LANES);
     let fours = params.channels / 4u;
@@ -127,62 +162,89 @@ fn main(
     var high = (g * params.rows + min(m0 + 8u + lane, last)) * all_taps * fours;
     var near_sum: array<vec4<f32>, 16>;
     var far_sum: array<vec4<f32>, 16>;
-    for (var tap = 0u; tap < all_taps; tap++) {
-        let near_taps = taps(near, tap / params.kernel_w, tap % params.kernel_w);
-        let far_taps = taps(far, tap / params.kernel_w, tap % params.kernel_w);
-        let near_first = (near_taps.pixel * params.groups + g) * fours;
-        let far_first = (far_taps.pixel * params.groups + g) * fours;
-        for (var c = 0u; c < fours; c++) {
-            let a = w[low];
-            var b = a;
-            if ROWS == 16u && LANES == 8u {
-                b = w[high];
+    for (var i = 0u; i < params.kernel_h; i++) {
+        for (var j = 0u; j < params.kernel_w; j++) {
+            let near_taps = taps(near, i, j);
+            let far_taps = taps(far, i, j);
+            let near_first = (near_taps.pixel * params.groups + g) * fours;
+            let far_first = (far_taps.pixel * params.groups + g) * fours;
+            for (var c = 0u; c < fours; c++) {
+                let a = w[low];
+                var b = a;
+                if ROWS == 16u && LANES == 8u {
+                    b = w[high];
+                }
+                accumulate(&near_sum, a, b, channels(near_first + c, near_taps.inside));
+                if WIDE {
+                    accumulate(&far_sum, a, b, channels(far_first + c, far_taps.inside));
+                }
+                low++;
+                high++;
             }
-            accumulate(&near_sum, a, b, channels(near_first + c, near_taps.inside));
-            if WIDE {
-                accumulate(&far_sum, a, b, channels(far_first + c, far_taps.inside));
-            }
-            low++;
-            high++;
         }
     }
-    store(g, m0 + 0u, n0, near_sum[0], far_sum[0]);
-    store(g, m0 + 1u, n0, near_sum[1], far_sum[1]);
-    store(g, m0 + 2u, n0, near_sum[2], far_sum[2]);
-    store(g, m0 + 3u, n0, near_sum[3], far_sum[3]);
-    store(g, m0 + 4u, n0, near_sum[4], far_sum[4]);
-    store(g, m0 + 5u, n0, near_sum[5], far_sum[5]);
-    store(g, m0 + 6u, n0, near_sum[6], far_sum[6]);
-    store(g, m0 + 7u, n0, near_sum[7], far_sum[7]);
-    store(g, m0 + 8u, n0, near_sum[8], far_sum[8]);
-    store(g, m0 + 9u, n0, near_sum[9], far_sum[9]);
-    store(g, m0 + 10u, n0, near_sum[10], far_sum[10]);
-    store(g, m0 + 11u, n0, near_sum[11], far_sum[11]);
-    store(g, m0 + 12u, n0, near_sum[12], far_sum[12]);
-    store(g, m0 + 13u, n0, near_sum[13], far_sum[13]);
-    store(g, m0 + 14u, n0, near_sum[14], far_sum[14]);
-    store(g, m0 + 15u, n0, near_sum[15], far_sum[15]);
+    let plane = params.y_h * params.y_w;
+    let all_rows = params.groups * params.rows;
+    let to = To(
+        g * params.rows,
+        near.image * all_rows * plane + near.p,
+        far.image * all_rows * plane + far.p,
+        n0 < params.columns,
+        n0 + 4u * LANES < params.columns,
+    );
+    keep(0u, lane, near_sum[0], far_sum[0]);
+    keep(1u, lane, near_sum[1], far_sum[1]);
+    keep(2u, lane, near_sum[2], far_sum[2]);
+    keep(3u, lane, near_sum[3], far_sum[3]);
+    keep(4u, lane, near_sum[4], far_sum[4]);
+    keep(5u, lane, near_sum[5], far_sum[5]);
+    keep(6u, lane, near_sum[6], far_sum[6]);
+    keep(7u, lane, near_sum[7], far_sum[7]);
+    keep(8u, lane, near_sum[8], far_sum[8]);
+    keep(9u, lane, near_sum[9], far_sum[9]);
+    keep(10u, lane, near_sum[10], far_sum[10]);
+    keep(11u, lane, near_sum[11], far_sum[11]);
+    keep(12u, lane, near_sum[12], far_sum[12]);
+    keep(13u, lane, near_sum[13], far_sum[13]);
+    keep(14u, lane, near_sum[14], far_sum[14]);
+    keep(15u, lane, near_sum[15], far_sum[15]);
+    for (var row = 0u; row < rows_to_store(lane); row++) {
+        if m0 + row < params.rows {
+            store(to, m0 + row, row * (2u * LANES) + lane);
+        }
+    }
 }
 
-fn store(g: u32, m: u32, n: u32, near: vec4<f32>, far: vec4<f32>) {
-    if m >= params.rows {
-        return;
-    }
-    store_four(g * params.rows + m, n, near);
+// Puts a row of sums where a loop can store them: stores take long to compile, and 16 times as many as long again.
+fn keep(row: u32, lane: u32, near: vec4<f32>, far: vec4<f32>) {
+    kept[row * (2u * LANES) + lane] = near;
     if WIDE {
-        store_four(g * params.rows + m, n + 4u * LANES, far);
+        kept[row * (2u * LANES) + LANES + lane] = far;
     }
 }
 
-fn store_four(channel: u32, n: u32, value: vec4<f32>) {
-    if n < params.columns {
-        let plane = params.y_h * params.y_w;
-        let at = ((n / plane * params.groups * params.rows + channel) * plane + n % plane) / 4u;
-        if params.bias == 1u {
-            y[at] = value + bias[channel];
-        } else {
-            y[at] = value;
-        }
+// Where a lane's columns are stored: the first channel of the group, and for either four where it begins in channel
+// zero of its image, if it is there.
+struct To {
+    channel: u32,
+    near: u32,
+    far: u32,
+    near_there: bool,
+    far_there: bool,
+}
+
+fn store(to: To, m: u32, at: u32) {
+    let channel = to.channel + m;
+    var shift = 0.0;
+    if params.bias == 1u {
+        shift = bias[channel];
+    }
+    let first = channel * params.y_h * params.y_w;
+    if to.near_there {
+        y[(to.near + first) / 4u] = kept[at] + shift;
+    }
+    if WIDE && to.far_there {
+        y[(to.far + first) / 4u] = kept[at + LANES] + shift;
     }
 }
 
@@ -215,4 +277,10 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
     (*sum)[13] += columns * subgroupBroadcast(rest, 13u % LANES);
     (*sum)[14] += columns * subgroupBroadcast(rest, 14u % LANES);
     (*sum)[15] += columns * subgroupBroadcast(rest, 15u % LANES);
+}
+
+// ROWS, which no compiler is to know: for a loop that stores rows. Unrolled, stores take as long to compile as the sums;
+// and where parameters say how often a loop turns, llvmpipe's driver may compile the kernel anew at each launch.
+fn rows_to_store(lane: u32) -> u32 {
+    return ROWS + (lane >> 31u);
 }

@@ -7,7 +7,7 @@
 //            of the images of a chunk; workgroup = subgroup = tile of 16 rows by 8·LANES columns of one chunk; groups
 //            fold into grid y
 // Tiles      each invocation 16×8 outputs in registers. A lane loads four positions of every LANES-th row of dy and
-//            the subgroup passes them round; no workgroup memory
+//            the subgroup passes them round. Workgroup memory 512·LANES bytes
 // Numerics   f32; each output sums four positions at a time, image by image
 // Barriers   none; a whole subgroup leaves or stays together, LANES is the size of every subgroup
 //
@@ -44,6 +44,9 @@ struct Params {
 @group(0) @binding(1) var<storage, read> dy: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> partial: array<vec4<f32>>;
+
+// Each lane has its own part, and no lane looks at another's.
+var<workgroup> kept: array<vec4<f32>, 32u * LANES>;
 
 // Four columns, channels of a tap: the four they are among those of a pixel, and the shift of their tap.
 struct Columns {
@@ -128,34 +131,44 @@ fn main(
         }
     }
     let to = (chunk * params.groups + g) * params.rows;
-    store(to, m0 + 0u, n0, near_sum[0], far_sum[0]);
-    store(to, m0 + 1u, n0, near_sum[1], far_sum[1]);
-    store(to, m0 + 2u, n0, near_sum[2], far_sum[2]);
-    store(to, m0 + 3u, n0, near_sum[3], far_sum[3]);
-    store(to, m0 + 4u, n0, near_sum[4], far_sum[4]);
-    store(to, m0 + 5u, n0, near_sum[5], far_sum[5]);
-    store(to, m0 + 6u, n0, near_sum[6], far_sum[6]);
-    store(to, m0 + 7u, n0, near_sum[7], far_sum[7]);
-    store(to, m0 + 8u, n0, near_sum[8], far_sum[8]);
-    store(to, m0 + 9u, n0, near_sum[9], far_sum[9]);
-    store(to, m0 + 10u, n0, near_sum[10], far_sum[10]);
-    store(to, m0 + 11u, n0, near_sum[11], far_sum[11]);
-    store(to, m0 + 12u, n0, near_sum[12], far_sum[12]);
-    store(to, m0 + 13u, n0, near_sum[13], far_sum[13]);
-    store(to, m0 + 14u, n0, near_sum[14], far_sum[14]);
-    store(to, m0 + 15u, n0, near_sum[15], far_sum[15]);
+    keep(0u, lane, near_sum[0], far_sum[0]);
+    keep(1u, lane, near_sum[1], far_sum[1]);
+    keep(2u, lane, near_sum[2], far_sum[2]);
+    keep(3u, lane, near_sum[3], far_sum[3]);
+    keep(4u, lane, near_sum[4], far_sum[4]);
+    keep(5u, lane, near_sum[5], far_sum[5]);
+    keep(6u, lane, near_sum[6], far_sum[6]);
+    keep(7u, lane, near_sum[7], far_sum[7]);
+    keep(8u, lane, near_sum[8], far_sum[8]);
+    keep(9u, lane, near_sum[9], far_sum[9]);
+    keep(10u, lane, near_sum[10], far_sum[10]);
+    keep(11u, lane, near_sum[11], far_sum[11]);
+    keep(12u, lane, near_sum[12], far_sum[12]);
+    keep(13u, lane, near_sum[13], far_sum[13]);
+    keep(14u, lane, near_sum[14], far_sum[14]);
+    keep(15u, lane, near_sum[15], far_sum[15]);
+    for (var row = 0u; row < rows_to_store(lane); row++) {
+        if m0 + row < params.rows {
+            store(to + m0 + row, n0, row * (2u * LANES) + lane);
+        }
+    }
 }
 
-fn store(first: u32, m: u32, n: u32, near: vec4<f32>, far: vec4<f32>) {
-    if m >= params.rows {
-        return;
+// Puts a row of sums where a loop can store them: stores take long to compile, and 16 times as many as long again.
+fn keep(row: u32, lane: u32, near: vec4<f32>, far: vec4<f32>) {
+    kept[row * (2u * LANES) + lane] = near;
+    if WIDE {
+        kept[row * (2u * LANES) + LANES + lane] = far;
     }
-    let at = ((first + m) * params.columns + n) / 4u;
+}
+
+fn store(row: u32, n: u32, at: u32) {
+    let to = (row * params.columns + n) / 4u;
     if n < params.columns {
-        partial[at] = near;
+        partial[to] = kept[at];
     }
     if WIDE && n + 4u * LANES < params.columns {
-        partial[at + LANES] = far;
+        partial[to + LANES] = kept[at + LANES];
     }
 }
 
@@ -188,4 +201,10 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
     (*sum)[13] += columns * subgroupBroadcast(rest, 13u % LANES);
     (*sum)[14] += columns * subgroupBroadcast(rest, 14u % LANES);
     (*sum)[15] += columns * subgroupBroadcast(rest, 15u % LANES);
+}
+
+// ROWS, which no compiler is to know: for a loop that stores rows. Unrolled, stores take as long to compile as the sums;
+// and where parameters say how often a loop turns, llvmpipe's driver may compile the kernel anew at each launch.
+fn rows_to_store(lane: u32) -> u32 {
+    return ROWS + (lane >> 31u);
 }

@@ -98,6 +98,9 @@ fn main(
     var right6 = vec4<f32>();
     var left7 = vec4<f32>();
     var right7 = vec4<f32>();
+    // Zero, which no compiler knows: where the parameters say that a loop turns once or twice, llvmpipe's driver would
+    // unroll it, and compile the kernel anew, at each launch.
+    let zero = local.x >> 31u;
     let end = min((chunk + 1u) * params.line, params.lines);
     for (var line = chunk * params.line; line < end; line++) {
         let image = line / params.y_h * params.groups + g;
@@ -110,7 +113,7 @@ fn main(
         let right_inside = right_y < vec4(params.x_h);
         let left_line = base + left_columns.plane + select(vec4<u32>(), left_y * params.x_w, left_inside);
         let right_line = base + right_columns.plane + select(vec4<u32>(), right_y * params.x_w, right_inside);
-        for (var px = 0u; px < params.y_w; px++) {
+        for (var px = 0u; px < params.y_w + zero; px++) {
             let left_x = px * params.stride_w + left_columns.shift_x;
             let right_x = px * params.stride_w + right_columns.shift_x;
             let left_in = left_inside & (left_x < vec4(params.x_w));

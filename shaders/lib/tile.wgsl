@@ -1,6 +1,6 @@
-// tile    the inner product of every kernel on subgroups: a tile of 16 rows by 8·LANES columns
+// tile    what every kernel on subgroups does with a tile of 16 rows by 8·LANES columns: the inner product, and stores
 //
-// Use        a function, copied word for word into the kernels that have the constants
+// Use        functions, copied word for word into the kernels that have the constants
 
 const LANES: u32 = 8u; // or 16
 const ROWS: u32 = 16u; // of a tile that hold results: at most 1, 4, 8 or 16
@@ -34,4 +34,10 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
     (*sum)[13] += columns * subgroupBroadcast(rest, 13u % LANES);
     (*sum)[14] += columns * subgroupBroadcast(rest, 14u % LANES);
     (*sum)[15] += columns * subgroupBroadcast(rest, 15u % LANES);
+}
+
+// ROWS, which no compiler is to know: for a loop that stores rows. Unrolled, stores take as long to compile as the sums;
+// and where parameters say how often a loop turns, llvmpipe's driver may compile the kernel anew at each launch.
+fn rows_to_store(lane: u32) -> u32 {
+    return ROWS + (lane >> 31u);
 }

@@ -4,8 +4,9 @@
 // Bindings   0 params uniform · 1 lhs read · 2 rhs read · 3 bias read · 4 y read_write
 // Mapping    workgroup = subgroup = tile of 16 rows by 8·LANES columns; groups fold into grid y
 // Tiles      each invocation 16×8 outputs in registers. A lane loads four terms of every LANES-th row of lhs and
-//            the subgroup passes them round, so 64 elements cost 16/LANES loads; no workgroup memory. Operands are
-//            read by fours where they lie by fours in memory: lhs along k, rhs along n or along k
+//            the subgroup passes them round, so 64 elements cost 16/LANES loads. Operands are
+//            read by fours where they lie by fours in memory: lhs along k, rhs along n or along k. Workgroup memory
+//            512·LANES bytes
 // Numerics   f32; each output sums its terms four at a time, in order of k
 // Barriers   none; a whole subgroup leaves or stays together, LANES is the size of every subgroup
 //
@@ -44,6 +45,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> rhs: array<Rhs>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+
+// Each lane has its own part, and no lane looks at another's.
+var<workgroup> kept: array<vec4<f32>, 32u * LANES>;
 
 // Where the matrices of a batch entry begin.
 fn batch_offsets(index: u32) -> vec2<u32> {
@@ -155,31 +159,35 @@ fn main(
             accumulate(&far_sum, a, b, columns(far, k));
         }
     }
-    store(batch, m0 + 0u, n0, near_sum[0], far_sum[0]);
-    if ROWS == 1u {
-        return;
+    keep(0u, lane, near_sum[0], far_sum[0]);
+    keep(1u, lane, near_sum[1], far_sum[1]);
+    keep(2u, lane, near_sum[2], far_sum[2]);
+    keep(3u, lane, near_sum[3], far_sum[3]);
+    keep(4u, lane, near_sum[4], far_sum[4]);
+    keep(5u, lane, near_sum[5], far_sum[5]);
+    keep(6u, lane, near_sum[6], far_sum[6]);
+    keep(7u, lane, near_sum[7], far_sum[7]);
+    keep(8u, lane, near_sum[8], far_sum[8]);
+    keep(9u, lane, near_sum[9], far_sum[9]);
+    keep(10u, lane, near_sum[10], far_sum[10]);
+    keep(11u, lane, near_sum[11], far_sum[11]);
+    keep(12u, lane, near_sum[12], far_sum[12]);
+    keep(13u, lane, near_sum[13], far_sum[13]);
+    keep(14u, lane, near_sum[14], far_sum[14]);
+    keep(15u, lane, near_sum[15], far_sum[15]);
+    for (var row = 0u; row < rows_to_store(lane); row++) {
+        if m0 + row < params.m {
+            store(batch, m0 + row, n0, row * (2u * LANES) + lane);
+        }
     }
-    store(batch, m0 + 1u, n0, near_sum[1], far_sum[1]);
-    store(batch, m0 + 2u, n0, near_sum[2], far_sum[2]);
-    store(batch, m0 + 3u, n0, near_sum[3], far_sum[3]);
-    if ROWS == 4u {
-        return;
+}
+
+// Puts a row of sums where a loop can store them: stores take long to compile, and 16 times as many as long again.
+fn keep(row: u32, lane: u32, near: vec4<f32>, far: vec4<f32>) {
+    kept[row * (2u * LANES) + lane] = near;
+    if WIDE {
+        kept[row * (2u * LANES) + LANES + lane] = far;
     }
-    store(batch, m0 + 4u, n0, near_sum[4], far_sum[4]);
-    store(batch, m0 + 5u, n0, near_sum[5], far_sum[5]);
-    store(batch, m0 + 6u, n0, near_sum[6], far_sum[6]);
-    store(batch, m0 + 7u, n0, near_sum[7], far_sum[7]);
-    if ROWS == 8u {
-        return;
-    }
-    store(batch, m0 + 8u, n0, near_sum[8], far_sum[8]);
-    store(batch, m0 + 9u, n0, near_sum[9], far_sum[9]);
-    store(batch, m0 + 10u, n0, near_sum[10], far_sum[10]);
-    store(batch, m0 + 11u, n0, near_sum[11], far_sum[11]);
-    store(batch, m0 + 12u, n0, near_sum[12], far_sum[12]);
-    store(batch, m0 + 13u, n0, near_sum[13], far_sum[13]);
-    store(batch, m0 + 14u, n0, near_sum[14], far_sum[14]);
-    store(batch, m0 + 15u, n0, near_sum[15], far_sum[15]);
 }
 
 // Adds to a tile of 16 rows by four columns a lane the products of four terms: those of row i are held by lane i of
@@ -213,23 +221,26 @@ fn accumulate(sum: ptr<function, array<vec4<f32>, 16>>, low: vec4<f32>, high: ve
     (*sum)[15] += columns * subgroupBroadcast(rest, 15u % LANES);
 }
 
-fn store(batch: u32, m: u32, n: u32, near: vec4<f32>, far: vec4<f32>) {
-    if m >= params.m {
-        return;
-    }
+fn store(batch: u32, m: u32, n: u32, at: u32) {
     let row = (batch * params.m + m) * params.n;
-    store_quad(row, n, near);
+    store_quad(row, n, kept[at]);
     if WIDE {
-        store_quad(row, n + 4u * LANES, far);
+        store_quad(row, n + 4u * LANES, kept[at + LANES]);
     }
 }
 
 fn store_quad(row: u32, n: u32, value: vec4<f32>) {
     if n < params.n {
+        var shift = vec4<f32>();
         if params.bias == 1u {
-            y[(row + n) / 4u] = value + bias[n / 4u];
-        } else {
-            y[(row + n) / 4u] = value;
+            shift = bias[n / 4u];
         }
+        y[(row + n) / 4u] = value + shift;
     }
+}
+
+// ROWS, which no compiler is to know: for a loop that stores rows. Unrolled, stores take as long to compile as the sums;
+// and where parameters say how often a loop turns, llvmpipe's driver may compile the kernel anew at each launch.
+fn rows_to_store(lane: u32) -> u32 {
+    return ROWS + (lane >> 31u);
 }

@@ -89,7 +89,10 @@ fn main(
     var right6 = vec4<f32>();
     var left7 = vec4<f32>();
     var right7 = vec4<f32>();
-    for (var k = 0u; k < params.k; k++) {
+    // Zero, which no compiler knows: where the parameters say that a loop turns once or twice, llvmpipe's driver would
+    // unroll it, and compile the kernel anew, at each launch.
+    let zero = local.x >> 31u;
+    for (var k = 0u; k < params.k + zero; k++) {
         let b = vec4(rhs[left.x], rhs[left.y], rhs[left.z], rhs[left.w]);
         let c = vec4(rhs[right.x], rhs[right.y], rhs[right.z], rhs[right.w]);
         let a0 = lhs[low.x];

@@ -92,13 +92,16 @@ fn main(
         low += 1u;
         high += 1u;
     }
-    // Loops whose ends only the device knows are not unrolled, so that their body is compiled once. What is next moves to
-    // the front, where an array would be in memory.
-    for (var r = 0u; r < min(ROWS, params.batch - b); r++) {
-        var first = sum0;
-        for (var c = 0u; c < 4u && j + LANES * c < hidden; c++) {
-            unit(b + r, j + LANES * c, first.x);
-            first = first.yzww;
+    // Loops whose ends no compiler knows are not unrolled, so that their body is compiled once; where the parameters
+    // said it, llvmpipe's driver might compile the kernel anew at each launch. What is next moves to the front, where an
+    // array would be in memory.
+    for (var r = 0u; r < ROWS + (local >> 31u); r++) {
+        if b + r < params.batch {
+            var first = sum0;
+            for (var c = 0u; c < 4u && j + LANES * c < hidden; c++) {
+                unit(b + r, j + LANES * c, first.x);
+                first = first.yzww;
+            }
         }
         sum0 = sum1;
         sum1 = sum2;

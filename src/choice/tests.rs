@@ -127,9 +127,8 @@ proptest! {
                 Convolution::Tiled { .. } => tiled,
             });
         }
-        for shader in [&SOFTMAX, &REDUCE] {
-            launchable(&c, &rows(&c, m, k, n), |_| shader);
-        }
+        launchable(&c, &rows(&c, m, k, n), |_| &SOFTMAX);
+        launchable(&c, &sums(&c, m, k, n), |_| &REDUCE);
         for each in 0..2 {
             launchable(&c, &norm(&c, m, k), |_| &NORM[each]);
             launchable(&c, &Candidates::only(channel(&c, k)), |_| &BATCH_NORM[each]);

@@ -197,9 +197,9 @@ fn reduce(
     let stride = reduced.strides[..reduced.shape.rank()].last().map_or(1, |&stride| stride);
     let capabilities = gpu.capabilities();
     let Lanes(lanes) =
-        gpu.choose("reduce", &[units, terms, stride], choice::rows(&capabilities, units, terms, stride));
+        gpu.choose("reduce", &[units, terms, stride], choice::sums(&capabilities, units, terms, stride));
     let turns = terms.div_ceil((at_once * lanes) as usize) * reduced.shape.rank().max(1);
-    let chunks = choice::chunks(&capabilities, (units * lanes as usize).div_ceil(64), turns);
+    let chunks = choice::chunks(&capabilities, units * lanes as usize, turns);
     // As many as that takes, of whole fours.
     let chunk = terms.div_ceil(chunks).next_multiple_of(at_once as usize).max(1);
     let chunks = terms.div_ceil(chunk).max(1);

@@ -154,9 +154,9 @@ impl Op for Gradient {
         let queries = [q, k, dy, v, bias, saved];
         let keys = [k, q, v, dy, bias, saved];
         let each = [
-            (queries, entries, extents.queries, extents.depth, [("KEYS", 0), ("VALUES", 0)]),
-            (keys, groups, extents.keys, extents.depth, [("KEYS", 1), ("VALUES", 0)]),
-            (keys, groups, extents.keys, extents.width, [("KEYS", 1), ("VALUES", 1)]),
+            (queries, entries, extents.queries, extents.depth, (false, false)),
+            (keys, groups, extents.keys, extents.depth, (true, false)),
+            (keys, groups, extents.keys, extents.width, (true, true)),
         ];
         let kernel = choice::attention(&gpu.capabilities(), extents.by_fours());
         if kernel == choice::Attention::Lanes {
@@ -166,15 +166,17 @@ impl Op for Gradient {
             let buffers = [&keys[..], &[&*outputs[1].buffer, &*outputs[2].buffer]].concat();
             launch.tiles(gpu, &GRADIENT, &[("KEYS", 1)], groups, extents.keys, &buffers)?;
         } else {
-            for ((operands, entries, count, columns, constants), output) in each.into_iter().zip(outputs) {
-                let (sizes, buffers) =
-                    ([entries, count, columns], [&operands[..], &[&*output.buffer]].concat());
-                match kernel {
-                    choice::Attention::Tiled => {
-                        launch.tiled(gpu, &TILED_GRADIENT, &constants, sizes, &buffers)?;
-                    }
-                    _ => launch.subgroup(gpu, &SUBGROUP_GRADIENT, &constants, sizes, &buffers)?,
+            for ((operands, entries, count, columns, of), output) in each.into_iter().zip(outputs) {
+                let (sizes, (of_keys, of_values)) = ([entries, count, columns], of);
+                if kernel == choice::Attention::Tiled {
+                    let constants = [("KEYS", of_keys.into()), ("VALUES", of_values.into())];
+                    let buffers = [&operands[..], &[&*output.buffer]].concat();
+                    launch.tiled(gpu, &TILED_GRADIENT, &constants, sizes, &buffers)?;
+                    continue;
                 }
+                let vectors = operands[if of_values { 3 } else { 1 }];
+                let buffers = [&operands[..], &[vectors, &*output.buffer]].concat();
+                launch.gradient_of(of_keys, of_values).subgroup(gpu, &SUBGROUP_GRADIENT, sizes, &buffers)?;
             }
         }
         match outputs.get(3) {

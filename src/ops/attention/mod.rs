@@ -138,7 +138,7 @@ impl Op for Flash {
         let entries = extents.batch * extents.heads;
         let sizes = [entries, extents.queries, extents.width];
         match choice::attention(&gpu.capabilities(), extents.by_fours()) {
-            choice::Attention::Subgroup => launch.subgroup(gpu, &SUBGROUP, &[], sizes, &buffers),
+            choice::Attention::Subgroup => launch.subgroup(gpu, &SUBGROUP, sizes, &buffers),
             choice::Attention::Tiled => launch.tiled(gpu, &TILED_FORWARD, &[], sizes, &buffers),
             choice::Attention::Lanes => launch.tiles(gpu, &FORWARD, &[], entries, extents.queries, &buffers),
         }

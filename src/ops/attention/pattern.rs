@@ -197,7 +197,9 @@ struct Params {
     scale: f32,
     below: u32,
     kept: f32,
-    pad: [u32; 3],
+    of_keys: u32,
+    of_values: u32,
+    pad: u32,
     bias_strides: [u32; 4],
     bias_dims: [u32; 4],
     seed: [u32; 2],
@@ -205,6 +207,7 @@ struct Params {
 }
 
 /// What the launches of one call have in common.
+#[derive(Clone)]
 pub(super) struct Launch {
     pub extents: Extents,
     params: Params,
@@ -231,7 +234,9 @@ impl Launch {
             scale: pattern.scale as f32,
             below: pattern.below(),
             kept: pattern.factor() as f32,
-            pad: [0; 3],
+            of_keys: 0,
+            of_values: 0,
+            pad: 0,
             bias_strides: broadcast_strides(&shape).map(|stride| stride as u32),
             bias_dims: std::array::from_fn(|axis| shape[axis] as u32),
             seed: halves(stream.seed),
@@ -239,6 +244,12 @@ impl Launch {
         };
         let constants = vec![("DROPOUT", pattern.dropout.is_some().into()), ("BIAS", bias.is_some().into())];
         Launch { extents, params, constants }
+    }
+
+    /// That of the gradient of keys, or of values, by a kernel whose parameter it is.
+    pub fn gradient_of(&self, keys: bool, values: bool) -> Self {
+        let params = Params { of_keys: keys.into(), of_values: values.into(), ..self.params };
+        Launch { params, ..self.clone() }
     }
 
     /// A kernel whose workgroups are tiles of `count` queries or keys of each of `entries`.
@@ -277,13 +288,12 @@ impl Launch {
         &self,
         gpu: &Gpu,
         shader: &'static Shader,
-        more: &[(&'static str, u32)],
         [entries, count, columns]: [usize; 3],
         buffers: &[&Buffer],
     ) -> Result<()> {
         let tile = [("ROWS", choice::rows_of_tile(count)), ("WIDE", u32::from(columns > 32))];
         let groups = gpu.fold(entries * count.div_ceil(16) * columns.div_ceil(64), 1);
-        self.dispatch(gpu, shader, &[&self.constants[..], more, &tile].concat(), groups, buffers)
+        self.dispatch(gpu, shader, &[&self.constants[..], &tile].concat(), groups, buffers)
     }
 
     /// A kernel with one invocation an element.
