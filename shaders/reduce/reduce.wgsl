@@ -97,18 +97,20 @@ fn main(
             total = combine(total, load(base, term));
         }
     }
-    partial[local] = total;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        // The lower half of the lanes writes, and nobody writes what it reads.
-        workgroupBarrier();
-        if lane < half {
-            partial[local] = combine(partial[local], partial[local + half]);
+    if LANES > 1u {
+        partial[local] = total;
+        for (var half = LANES / 2u; half > 0u; half /= 2u) {
+            // The lower half of the lanes writes, and nobody writes what it reads.
+            workgroupBarrier();
+            if lane < half {
+                partial[local] = combine(partial[local], partial[local + half]);
+            }
         }
+        total = partial[local];
     }
     if lane != 0u || row >= params.rows {
         return;
     }
-    total = partial[local];
     if TERMS == 4u {
         total = combine(total, total.zwxy);
         total = combine(total, total.yxwz);
