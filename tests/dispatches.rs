@@ -186,3 +186,21 @@ fn pointwise_work_goes_into_its_neighbours() {
     };
     assert_eq!(launches(&hardware, image), 1);
 }
+
+#[test]
+fn a_walk_to_one_input_does_nothing_for_the_others() {
+    let device = Device::select_with(&common::adapter(), GpuOptions::default()).unwrap();
+    let data: Vec<f32> = (0..64).map(|i| (i % 7) as f32 - 3.0).collect();
+    let variable = || Tensor::from_slice(&device, &data, [8, 8]).unwrap().variable().unwrap();
+    let (a, b, c) = (variable(), variable(), variable());
+    let y = a.matmul(&b).unwrap().matmul(&c).unwrap();
+    let dy = y.detach();
+    let cost = |inputs: &[&Tensor]| {
+        let before = device.as_gpu().unwrap().dispatches();
+        y.pull_back(&dy, inputs).unwrap().iter().for_each(|dx| dx.finish().unwrap());
+        device.as_gpu().unwrap().dispatches() - before
+    };
+    y.finish().unwrap();
+    // One product for c; one back to the first product and one more for each of its operands.
+    assert_eq!([&[&c][..], &[&b], &[&a], &[&a, &b, &c]].map(cost), [1, 2, 2, 4]);
+}

@@ -4,6 +4,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::op::Meta;
 use crate::tensor::{Tensor, Value};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -104,11 +105,51 @@ pub struct At<'a> {
     node: &'a Arc<Node>,
     /// Whether values come with their place in the graph, so that the result can be differentiated again.
     tracked: bool,
+    /// The cotangents that are asked for, if not those of all variables.
+    asked: Option<&'a Asked<'a>>,
+}
+
+/// The values whose cotangents a walk back is to find.
+pub(super) struct Asked<'a> {
+    targets: &'a HashSet<(u64, usize)>,
+    /// The nodes from which one can be reached backwards.
+    pub leading: HashSet<u64>,
+}
+
+impl<'a> Asked<'a> {
+    /// Those of `targets` that can be reached from a node.
+    pub fn of(root: Arc<Node>, targets: &'a HashSet<(u64, usize)>) -> Self {
+        let mut asked = Asked { targets, leading: HashSet::new() };
+        for node in ancestors(root, targets.iter().map(|t| t.0).min().unwrap_or(0)).values() {
+            if node.inputs.iter().filter_map(|slot| slot.edge.as_ref()).any(|edge| asked.through(edge)) {
+                asked.leading.insert(node.id);
+            }
+        }
+        asked
+    }
+
+    /// Whether a cotangent that goes there is one that is asked for, or leads to one.
+    fn through(&self, edge: &Edge) -> bool {
+        self.targets.contains(&edge.key()) || self.leading.contains(&edge.node.id)
+    }
+}
+
+/// The node and all it depends on with numbers from `oldest` on, the oldest first.
+pub(super) fn ancestors(root: Arc<Node>, oldest: u64) -> BTreeMap<u64, Arc<Node>> {
+    let (mut seen, mut stack) = (BTreeMap::new(), vec![root]);
+    while let Some(node) = stack.pop() {
+        if node.id < oldest || seen.contains_key(&node.id) {
+            continue;
+        }
+        stack.extend(node.inputs.iter().filter_map(|s| s.edge.as_ref()).map(|e| e.node.clone()));
+        seen.insert(node.id, node);
+    }
+    seen
 }
 
 impl<'a> At<'a> {
-    pub(crate) fn new(node: &'a Arc<Node>, tracked: bool) -> Self {
-        At { node, tracked }
+    pub(super) fn new(node: &'a Arc<Node>, tracked: bool, asked: Option<&'a Asked<'a>>) -> Self {
+        At { node, tracked, asked }
     }
 
     fn get(&self, slot: &Slot, edge: Option<Edge>) -> Result<Tensor> {
@@ -162,7 +203,8 @@ impl<'a> At<'a> {
 
     /// Whether anybody asks for the cotangent of an input.
     pub fn needs(&self, index: usize) -> bool {
-        self.node.inputs[index].edge.is_some()
+        let edge = self.node.inputs[index].edge.as_ref();
+        edge.is_some_and(|edge| self.asked.is_none_or(|asked| asked.through(edge)))
     }
 
     /// Zeros like an output: the cotangent of one that nothing depends on.

@@ -1,6 +1,6 @@
 //! The walks over the graph, and the transformations of functions built from them.
 
-use super::graph::{At, Node};
+use super::graph::{Asked, At, Node, ancestors};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -130,7 +130,7 @@ fn reverse(y: &Tensor, dy: &Tensor, targets: &HashSet<(u64, usize)>, tracked: bo
             "Call variable() on what should receive a gradient before the forward pass.",
         ));
     };
-    let needed = if targets.is_empty() { None } else { Some(leading_to(root.node.clone(), targets)) };
+    let asked = (!targets.is_empty()).then(|| Asked::of(root.node.clone(), targets));
     // The largest number first: then everything that uses a node has been seen before the node.
     let mut open: BTreeMap<u64, (Arc<Node>, Vec<Option<Tensor>>)> = BTreeMap::new();
     let mut arrive = |open: &mut BTreeMap<u64, _>, edge: &super::Edge, dx: Tensor| -> Result<()> {
@@ -138,7 +138,9 @@ fn reverse(y: &Tensor, dy: &Tensor, targets: &HashSet<(u64, usize)>, tracked: bo
         if targets.contains(&edge.key()) || (edge.node.rule.is_none() && targets.is_empty()) {
             found.arrive(edge.key(), dx.clone())?;
         }
-        if edge.node.rule.is_some() && needed.as_ref().is_none_or(|n| n.contains(&edge.node.id)) {
+        if edge.node.rule.is_some()
+            && asked.as_ref().is_none_or(|asked| asked.leading.contains(&edge.node.id))
+        {
             let empty = || (edge.node.clone(), vec![None; edge.node.outputs().len()]);
             let (_, grads): &mut (Arc<Node>, Vec<Option<Tensor>>) =
                 open.entry(edge.node.id).or_insert_with(empty);
@@ -149,7 +151,7 @@ fn reverse(y: &Tensor, dy: &Tensor, targets: &HashSet<(u64, usize)>, tracked: bo
     arrive(&mut open, root, dy.clone())?;
     while let Some((_, (node, dy))) = open.pop_last() {
         let Some(rule) = &node.rule else { continue };
-        let dx = annotate(&node, rule.vjp(&At::new(&node, tracked), &dy))?;
+        let dx = annotate(&node, rule.vjp(&At::new(&node, tracked, asked.as_ref()), &dy))?;
         for (slot, dx) in node.inputs.iter().zip(dx) {
             if let (Some(edge), Some(dx)) = (&slot.edge, dx) {
                 arrive(&mut open, edge, dx)?;
@@ -157,32 +159,6 @@ fn reverse(y: &Tensor, dy: &Tensor, targets: &HashSet<(u64, usize)>, tracked: bo
         }
     }
     Ok(found)
-}
-
-/// The nodes from which a target can be reached backwards.
-fn leading_to(root: Arc<Node>, targets: &HashSet<(u64, usize)>) -> HashSet<u64> {
-    let order = ancestors(root, targets.iter().map(|t| t.0).min().unwrap_or(0));
-    let mut leading = HashSet::new();
-    for node in order.values() {
-        let reaches = |key: (u64, usize)| targets.contains(&key) || leading.contains(&key.0);
-        if node.inputs.iter().filter_map(|s| s.edge.as_ref()).any(|e| reaches(e.key())) {
-            leading.insert(node.id);
-        }
-    }
-    leading
-}
-
-/// The node and all it depends on with numbers from `oldest` on, the oldest first.
-fn ancestors(root: Arc<Node>, oldest: u64) -> BTreeMap<u64, Arc<Node>> {
-    let (mut seen, mut stack) = (BTreeMap::new(), vec![root]);
-    while let Some(node) = stack.pop() {
-        if node.id < oldest || seen.contains_key(&node.id) {
-            continue;
-        }
-        stack.extend(node.inputs.iter().filter_map(|s| s.edge.as_ref()).map(|e| e.node.clone()));
-        seen.insert(node.id, node);
-    }
-    seen
 }
 
 /// Walks forward from `xs`, whose tangents are `vs`, to `y`. Part of the graph, at `xs` and `vs`.
@@ -215,7 +191,7 @@ fn walk_forward(y: &Tensor, xs: &[Tensor], vs: &[&Tensor], tracked: bool) -> Res
         if dx.iter().all(Option::is_none) {
             continue;
         }
-        let dy = annotate(node, rule.jvp(&At::new(node, tracked), &dx))?;
+        let dy = annotate(node, rule.jvp(&At::new(node, tracked, None), &dx))?;
         for (output, dy) in dy.into_iter().enumerate() {
             tangents.extend(dy.map(|dy| ((node.id, output), dy)));
         }
