@@ -9,6 +9,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::error::{Error, Result};
 use crate::gpu::Constants;
 use std::fmt::{self, Display};
 
@@ -33,6 +34,8 @@ pub(crate) struct Capabilities {
     pub bytes: u32,
     /// Invocations of a workgroup, at most.
     pub invocations: u32,
+    /// How often all loops of an invocation together may turn in one launch.
+    pub turns: usize,
 }
 
 impl Capabilities {
@@ -80,6 +83,24 @@ impl<V> Candidates<V> {
     }
 }
 
+/// After how many turns llvmpipe leaves the loops of an invocation, without a word.
+pub(crate) const LLVMPIPE: usize = 65_535;
+
+/// How often the loops of an invocation turn in one launch, where longer work can be cut into chunks or launches:
+/// half of [`LLVMPIPE`], for there may be other loops.
+pub(crate) const TURNS: usize = 1 << 15;
+
+/// For what is not cut.
+///
+/// Errors: [`Error::Device`] if the device leaves loops that turn so often.
+pub(crate) fn check_turns(c: &Capabilities, op: &'static str, turns: usize) -> Result<()> {
+    if turns <= c.turns {
+        return Ok(());
+    }
+    let given = format!("{turns} steps one after the other, where this adapter stops after {}", c.turns);
+    Err(Error::device(op, given, "Use the CPU device or another adapter, or cut the tensor."))
+}
+
 /// Workgroups that keep a device busy with work that goes through memory once. Fewer, and work is cut into pieces.
 pub(crate) fn streams(c: &Capabilities) -> usize {
     c.of(16, 256, 1024)
@@ -109,8 +130,7 @@ pub(crate) fn chunks(c: &Capabilities, invocations: usize, turns: usize) -> usiz
     // On a CPU a launch takes longer than some hundred turns.
     let shortest = c.of(256, 16, 16);
     let idle = (64 * streams(c) / invocations.max(1)).min(turns / shortest);
-    // llvmpipe leaves its loops at 2¹⁶.
-    idle.max(turns.div_ceil(1 << 15)).max(1)
+    idle.max(turns.div_ceil(TURNS)).max(1)
 }
 
 /// A kernel for a matrix product.
@@ -282,7 +302,13 @@ impl Variant for Lanes {
 pub(crate) fn rows(c: &Capabilities, rows: usize, terms: usize, stride: usize) -> Candidates<Lanes> {
     // Lanes of different rows read neighbours where those of one row do not.
     let best = if stride > 1 && c.kind != Kind::Software { 1 } else { sharing(c, rows, terms) };
-    Candidates::of(Lanes(best), [1, 8, 64].map(Lanes))
+    Candidates::of(Lanes(best), [1, 8, 64].into_iter().filter(|&lanes| lanes >= fewest(c, terms)).map(Lanes))
+}
+
+/// The fewest lanes for which going three times through a row is not too long, if 64 are enough.
+fn fewest(c: &Capabilities, terms: usize) -> u32 {
+    let enough = |&lanes: &u32| 3 * terms / lanes as usize <= c.turns;
+    [1, 8].into_iter().find(enough).unwrap_or(64)
 }
 
 /// For sums and maxima of such rows, which [`chunks`] may cut.
@@ -298,8 +324,8 @@ pub(crate) fn sums(c: &Capabilities, rows: usize, terms: usize, stride: usize) -
 fn sharing(c: &Capabilities, rows: usize, terms: usize) -> u32 {
     match c.kind {
         // Barriers cost more than anything: the fewest lanes that keep all threads busy.
-        Kind::Software if terms < 32 || rows >= 256 => 1,
-        Kind::Software if rows >= 32 => 8,
+        Kind::Software if terms < 32 || rows >= 256 => fewest(c, terms),
+        Kind::Software if rows >= 32 => fewest(c, terms).max(8),
         Kind::Software => 64,
         // The lanes of one row read neighbours in one access; lanes of different rows do not.
         _ if terms < 8 => 1,
@@ -337,7 +363,7 @@ pub(crate) fn norm(c: &Capabilities, rows: usize, terms: usize) -> Candidates<Sh
         Kind::Integrated | Kind::Discrete if wide && terms >= 1024 => 256,
         _ => sharing(c, rows, terms),
     };
-    let all = [1, 8, 64, 256].into_iter().filter(|&lanes| lanes < 256 || wide);
+    let all = [1, 8, 64, 256].into_iter().filter(|&lanes| (lanes < 256 || wide) && lanes >= fewest(c, terms));
     Candidates::of(share(best), all.map(share))
 }
 
@@ -345,7 +371,8 @@ pub(crate) fn norm(c: &Capabilities, rows: usize, terms: usize) -> Candidates<Sh
 pub(crate) fn channel(c: &Capabilities, terms: usize) -> Share {
     match c.kind {
         // The fewest lanes that a subgroup has: what waits at a barrier is kept in memory.
-        Kind::Software => Share { root: 8, lanes: 8 },
+        Kind::Software if terms < 1 << 20 => Share { root: 8, lanes: 8 },
+        Kind::Software => Share { root: 8, lanes: 64 },
         _ if terms < 1024 || c.invocations < 256 => Share { root: 8, lanes: 64 },
         _ => Share { root: 16, lanes: 256 },
     }

@@ -1,7 +1,7 @@
 // conv/subgroup   y[b, o, p] = Σ over taps t and channels c of w[o, t, c]·x[b, source(p, t), c] (+ bias[o])
 // Reference  src/ops/conv/mod.rs
 // Layout     x: f32 [B, H, W, C], w: f32 [O, kh, kw, C/groups], C/groups a multiple of four; bias: f32 [O];
-//            y: f32 [B, O, H', W'], H'·W' a multiple of four; all dense
+//            y: f32 [B, O, P], P the next multiple of four from H'·W' on; all dense
 // Bindings   0 params uniform · 1 w read · 2 x read · 3 bias read · 4 y read_write
 // Mapping    an implicit matrix product: rows are output channels of a group, columns all positions of all images,
 //            terms taps × channels; workgroup = subgroup = tile of 16 rows by 8·LANES columns; groups fold into
@@ -33,7 +33,7 @@ struct Params {
     kernel_w: u32,
     x_h: u32,
     x_w: u32,
-    y_h: u32,
+    plane: u32, // P
     y_w: u32,
     stride_h: u32,
     stride_w: u32,
@@ -71,11 +71,11 @@ struct Taps {
 }
 
 fn columns(first: u32) -> Columns {
-    // A plane has whole fours. Columns beyond the edge repeat the last ones.
+    // A plane has whole fours; what is behind its last line is computed like another line. Columns beyond the edge
+    // repeat the last ones.
     let n = min(first, params.columns - 4u);
-    let plane = params.y_h * params.y_w;
-    let image = n / plane;
-    let p = n - image * plane;
+    let image = n / params.plane;
+    let p = n - image * params.plane;
     let line = p / params.y_w;
     var py = vec4(line);
     var px = vec4(p - line * params.y_w) + vec4(0u, 1u, 2u, 3u);
@@ -183,12 +183,11 @@ fn main(
             }
         }
     }
-    let plane = params.y_h * params.y_w;
     let all_rows = params.groups * params.rows;
     let to = To(
         g * params.rows,
-        near.image * all_rows * plane + near.p,
-        far.image * all_rows * plane + far.p,
+        near.image * all_rows * params.plane + near.p,
+        far.image * all_rows * params.plane + far.p,
         n0 < params.columns,
         n0 + 4u * LANES < params.columns,
     );
@@ -239,7 +238,7 @@ fn store(to: To, m: u32, at: u32) {
     if params.bias == 1u {
         shift = bias[channel];
     }
-    let first = channel * params.y_h * params.y_w;
+    let first = channel * params.plane;
     if to.near_there {
         y[(to.near + first) / 4u] = kept[at] + shift;
     }

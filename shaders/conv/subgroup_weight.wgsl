@@ -1,7 +1,7 @@
 // conv/subgroup_weight   partial[z, o, t, c] = Σ over images and positions of chunk z of dy[b, o, p]·x[b, source(p, t), c]
 // Reference  src/ops/conv/mod.rs
-// Layout     dy: f32 [B, O, H', W'], H'·W' a multiple of four and W' at least four; x: f32 [B, H, W, C], C/groups a
-//            multiple of four; partial: f32 [chunks, O, kh, kw, C/groups]; all dense
+// Layout     dy: f32 [B, O, P], P the next multiple of four from H'·W' on, W' at least four, finite behind the last
+//            line; x: f32 [B, H, W, C], C/groups a multiple of four; partial: f32 [chunks, O, kh, kw, C/groups]; all dense
 // Bindings   0 params uniform · 1 dy read · 2 x read · 3 partial read_write
 // Mapping    a matrix product: rows are output channels of a group, columns its taps × channels, terms the positions
 //            of the images of a chunk; workgroup = subgroup = tile of 16 rows by 8·LANES columns of one chunk; groups
@@ -38,6 +38,8 @@ struct Params {
     dilation_w: u32,
     images: u32,
     chunk: u32, // images of a chunk
+    parts: u32, // of a plane, each of them a chunk
+    part: u32, // fours of positions in a part
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -70,7 +72,7 @@ fn columns(first: u32, g: u32) -> Columns {
 fn pixels(c: Columns, image: u32, py: vec4<u32>, px: vec4<u32>) -> mat4x4<f32> {
     let sy = py * params.stride_h + c.shift_y;
     let sx = px * params.stride_w + c.shift_x;
-    let inside = (sy < vec4(params.x_h)) & (sx < vec4(params.x_w));
+    let inside = (py < vec4(params.y_h)) & (sy < vec4(params.x_h)) & (sx < vec4(params.x_w));
     let pixel = select(vec4<u32>(), image + sy * params.x_w + sx, inside);
     let at = pixel * (params.groups * params.channels / 4u) + c.four;
     let zero = vec4<f32>();
@@ -95,26 +97,33 @@ fn main(
     let tiles_n = (params.columns + 8u * LANES - 1u) / (8u * LANES);
     let tiles_m = (params.rows + 15u) / 16u;
     let chunk = tile / tiles_m / tiles_n / params.groups;
+    let first_image = chunk / params.parts * params.chunk;
+    let first_four = chunk % params.parts * params.part;
     let g = tile / tiles_m / tiles_n % params.groups;
     let m0 = tile % tiles_m * 16u;
     let n0 = tile / tiles_m % tiles_n * (8u * LANES) + 4u * lane;
     // Rows and columns beyond the edge repeat the last ones and are not stored.
     let near = columns(n0, g);
     let far = columns(n0 + 4u * LANES, g);
-    let fours = params.y_h * params.y_w / 4u;
+    let fours = (params.y_h * params.y_w + 3u) / 4u;
     let last = params.rows - 1u;
-    let end = min((chunk + 1u) * params.chunk, params.images);
+    let end_image = min(first_image + params.chunk, params.images);
+    let end_four = min(first_four + params.part, fours);
+    let line = 4u * first_four / params.y_w;
     var near_sum: array<vec4<f32>, 16>;
     var far_sum: array<vec4<f32>, 16>;
-    for (var image = chunk * params.chunk; image < end; image++) {
+    for (var image = first_image; image < end_image; image++) {
         let first = (image * params.groups + g) * params.rows;
         let low = (first + min(m0 + lane, last)) * fours;
         let high = (first + min(m0 + 8u + lane, last)) * fours;
         let first_pixel = image * params.x_h * params.x_w;
         // Four positions may end in the next line, but not beyond it.
-        var py = vec4<u32>();
-        var px = vec4(0u, 1u, 2u, 3u);
-        for (var p = 0u; p < fours; p++) {
+        var py = vec4(line);
+        var px = vec4(4u * first_four - line * params.y_w) + vec4(0u, 1u, 2u, 3u);
+        for (var p = first_four; p < end_four; p++) {
+            let beyond = px >= vec4(params.y_w);
+            px -= select(vec4<u32>(), vec4(params.y_w), beyond);
+            py += select(vec4<u32>(), vec4(1u), beyond);
             let a = dy[low + p];
             var b = a;
             if ROWS == 16u && LANES == 8u {
@@ -125,9 +134,6 @@ fn main(
                 accumulate(&far_sum, a, b, pixels(far, first_pixel, py, px));
             }
             px += vec4(4u);
-            let beyond = px >= vec4(params.y_w);
-            px -= select(vec4<u32>(), vec4(params.y_w), beyond);
-            py += select(vec4<u32>(), vec4(1u), beyond);
         }
     }
     let to = (chunk * params.groups + g) * params.rows;

@@ -2,8 +2,9 @@
 // Reference  src/ops/index/along.rs
 // Layout     x: f32 [outer, chosen, inner]; y: f32 [outer, extent, inner], dense; indices and order: i32,
 //            strides index_outer, index_step, index_inner: zero along what they do not depend on.
-//            order sorts each line of indices, equal ones as they come
-// Bindings   0 params uniform · 1 x read · 2 indices read · 3 order read · 4 y read_write
+//            order sorts each line of indices, equal ones as they come; carry: f32, of y's shape, from one
+//            launch to the next
+// Bindings   0 params uniform · 1 x read · 2 indices read · 3 order read · 4 y · 5 carry read_write
 // Mapping    one invocation an output finds its terms, which lie side by side in the order: no two write
 //            one element, so no atomics and one order of summation. More than 65535 groups fold into grid y
 // Numerics   f32, j ascending; zero where no index is v
@@ -19,6 +20,8 @@ struct Params {
     index_outer: u32,
     index_step: u32,
     index_inner: u32,
+    first: u32, // of an element's terms in this launch; what is before them was added before
+    last: u32, // behind them
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -26,6 +29,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> indices: array<i32>;
 @group(0) @binding(3) var<storage, read> order: array<i32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
+@group(0) @binding(5) var<storage, read_write> carry: array<f32>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -55,12 +59,18 @@ fn main(
         }
     }
     var total = 0.0;
-    for (var k = low; k < params.chosen; k++) {
+    if params.first > 0u {
+        total = carry[own];
+    }
+    for (var k = low + params.first; k < min(low + params.last, params.chosen); k++) {
         let j = u32(order[line + k * params.index_step]);
         if indices[line + j * params.index_step] != wanted {
             break;
         }
         total += x[(o * params.chosen + j) * params.inner + i];
+    }
+    if params.last < params.chosen {
+        carry[own] = total;
     }
     y[own] = total;
 }

@@ -19,6 +19,8 @@ struct Params {
     extent: u32,
     chosen: u32,
     inner: u32,
+    first: u32, // of an element's candidates in this launch; those before them were looked at before
+    last: u32, // behind them
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -66,7 +68,11 @@ fn main(
     }
     var value = base[own];
     var origin = wanted;
-    for (var k = low; k < params.chosen; k++) {
+    if params.first > 0u {
+        value = y[own];
+        origin = source[own];
+    }
+    for (var k = low + params.first; k < min(low + params.last, params.chosen); k++) {
         let j = u32(order[line + k * params.inner]);
         if indices[line + j * params.inner] != wanted {
             break;

@@ -10,7 +10,8 @@
 const LANES: u32 = 256u;
 
 struct Params {
-    count: u32,
+    first: u32, // of the elements of this launch, a multiple of 256; those before them were counted before
+    last: u32, // behind them
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -20,7 +21,10 @@ struct Params {
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) local: u32) {
     var found = 0;
-    for (var i = local; i < params.count; i += LANES) {
+    if params.first > 0u {
+        found = y[local];
+    }
+    for (var i = params.first + local; i < params.last; i += LANES) {
         if (x[i] & 0x7f800000u) == 0x7f800000u {
             found++;
         }

@@ -12,6 +12,8 @@ struct Params {
     outputs: u32,
     terms: u32,
     inner: u32,
+    first: u32, // of the terms of this launch; what is before them was launched before
+    last: u32, // behind them
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -29,9 +31,12 @@ fn main(
         return;
     }
     let base = output / params.inner * params.terms * params.inner + output % params.inner;
-    var best = x[base];
     var at = 0u;
-    for (var term = 1u; term < params.terms; term++) {
+    if params.first > 0u {
+        at = u32(y[output]);
+    }
+    var best = x[base + at * params.inner];
+    for (var term = params.first; term < params.last; term++) {
         let value = x[base + term * params.inner];
         if value > best {
             best = value;

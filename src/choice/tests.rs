@@ -85,6 +85,7 @@ fn devices() -> impl Strategy<Value = Capabilities> {
         subgroup,
         bytes,
         invocations,
+        turns: if kind == Kind::Software { LLVMPIPE } else { usize::MAX },
     })
 }
 

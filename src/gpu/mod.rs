@@ -27,7 +27,7 @@ pub use shader::{Constants, Shader, Source, parse};
 pub(crate) use transfer::Readback;
 pub use tuning::{Choice, cache_folder};
 
-use crate::choice::{Capabilities, Kind};
+use crate::choice::{Capabilities, Kind, LLVMPIPE};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use kernel::Kernel;
@@ -230,6 +230,7 @@ impl Gpu {
             subgroup: self.subgroup(),
             bytes: self.workgroup_bytes(),
             invocations: self.0.limits.max_compute_invocations_per_workgroup,
+            turns: if self.0.summary.name.starts_with("llvmpipe") { LLVMPIPE } else { usize::MAX },
         }
     }
 

@@ -21,6 +21,8 @@ const UNIFORM_BYTES: usize = DISPATCHES_PER_SUBMISSION * 1024;
 
 /// Workgroups along x beyond which verification folds into y: prime, and few enough for small cases.
 const FOLD_IN_VERIFICATION: usize = 5;
+/// Turns of a loop that is cut into launches, where small cases are to try that.
+const TURNS_IN_VERIFICATION: usize = 7;
 
 /// One kernel launch.
 pub struct Dispatch<'a> {
@@ -225,6 +227,12 @@ impl Gpu {
         // Verification folds early, so that small cases try it.
         let limit = if self.0.options.guard { FOLD_IN_VERIFICATION } else { most };
         choice::fold(count.div_ceil(size), limit)
+    }
+
+    /// The ranges of 0..n for a launch each, where a loop turns once for each of them; one at least.
+    pub(crate) fn launches(&self, n: usize) -> impl Iterator<Item = [u32; 2]> {
+        let most = if self.0.options.guard { TURNS_IN_VERIFICATION } else { choice::TURNS };
+        (0..n.max(1)).step_by(most).map(move |first| [first, n.min(first + most)].map(|v| v as u32))
     }
 }
 

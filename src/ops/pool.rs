@@ -17,6 +17,7 @@ mod sum;
 mod tests;
 mod windows;
 
+use crate::choice;
 use crate::error::Result;
 use crate::gpu::{Buffer, Constants, Dispatch, Gpu, Shader, Source};
 use crate::op;
@@ -71,6 +72,9 @@ fn launch(
     (x, y, count): (&Shape, &Shape, usize),
     buffers: &[&Buffer],
 ) -> Result<()> {
+    // No loop goes through more than the cells of a window, or of what one takes that is apart from others.
+    let cells: usize = (0..2).map(|k| pool.kernel[k].max(pool.stride[k]).min(x[2 + k]) + 1).product();
+    choice::check_turns(&gpu.capabilities(), "pool2d", cells)?;
     let words = |extents: [usize; 2]| extents.map(|e| e as u32);
     // Beyond the padded plane there is one window, whatever the stride.
     let padded = |k: usize| x[2 + k] + pool.padding[k] + pool.after()[k];

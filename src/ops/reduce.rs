@@ -290,12 +290,14 @@ impl Op for ArgMax {
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (_, terms, inner) = self.extents(inputs[0].shape());
         let count = outputs[0].shape().count();
-        gpu.dispatch(Dispatch {
-            op: "argmax",
-            source: Source::File(&ARGMAX, &[]),
-            params: bytemuck::cast_slice(&[count as u32, terms as u32, inner as u32, 0]),
-            buffers: &[&inputs[0].buffer, &outputs[0].buffer],
-            groups: gpu.fold(count, 64),
+        gpu.launches(terms).try_for_each(|[first, last]| {
+            gpu.dispatch(Dispatch {
+                op: "argmax",
+                source: Source::File(&ARGMAX, &[]),
+                params: bytemuck::cast_slice(&[count as u32, terms as u32, inner as u32, first, last]),
+                buffers: &[&inputs[0].buffer, &outputs[0].buffer],
+                groups: gpu.fold(count, 64),
+            })
         })
     }
 

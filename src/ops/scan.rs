@@ -202,12 +202,16 @@ impl Op for Linear {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let [outer, terms, inner] = extents(inputs[0].shape(), self.axis);
-        gpu.dispatch(Dispatch {
-            op: "linear_scan",
-            source: Source::File(&LINEAR, &[("REVERSE", self.reverse.into())]),
-            params: bytemuck::cast_slice(&[outer * inner, terms, inner].map(|v| v as u32)),
-            buffers: &[&inputs[0].buffer, &inputs[1].buffer, &outputs[0].buffer],
-            groups: gpu.fold(outer * inner, 64),
+        let carry = gpu.buffer("linear_scan", 4 * (outer * inner) as u64)?;
+        gpu.launches(terms).try_for_each(|[first, last]| {
+            let [lines, terms, inner] = [outer * inner, terms, inner].map(|v| v as u32);
+            gpu.dispatch(Dispatch {
+                op: "linear_scan",
+                source: Source::File(&LINEAR, &[("REVERSE", self.reverse.into())]),
+                params: bytemuck::cast_slice(&[lines, terms, inner, first, last]),
+                buffers: &[&inputs[0].buffer, &inputs[1].buffer, &outputs[0].buffer, &carry],
+                groups: gpu.fold(lines as usize, 64),
+            })
         })
     }
 

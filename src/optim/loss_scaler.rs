@@ -161,12 +161,16 @@ impl Op for NonFinite {
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
-        gpu.dispatch(Dispatch {
-            op: "non_finite",
-            source: Source::File(&NON_FINITE, &[]),
-            params: bytemuck::bytes_of(&(inputs[0].shape().count() as u32)),
-            buffers: &[&inputs[0].buffer, &outputs[0].buffer],
-            groups: [1, 1, 1],
+        let count = inputs[0].shape().count();
+        gpu.launches(count.div_ceil(LANES)).try_for_each(|range| {
+            let range = range.map(|turn| count.min(turn as usize * LANES) as u32);
+            gpu.dispatch(Dispatch {
+                op: "non_finite",
+                source: Source::File(&NON_FINITE, &[]),
+                params: bytemuck::cast_slice(&range),
+                buffers: &[&inputs[0].buffer, &outputs[0].buffer],
+                groups: [1, 1, 1],
+            })
         })
     }
 

@@ -159,6 +159,9 @@ impl Op for Gradient {
             (keys, groups, extents.keys, extents.width, (true, true)),
         ];
         let kernel = choice::attention(&gpu.capabilities(), extents.by_fours());
+        let turns = self.pattern.turns(&extents, kernel, 2);
+        let of_bias = outputs.get(3).map_or(0, |bias| self.pattern.turns_of_bias(&extents, bias.shape()));
+        choice::check_turns(&gpu.capabilities(), self.name(), turns.max(of_bias))?;
         if kernel == choice::Attention::Lanes {
             let unused = gpu.buffer(self.name(), 4)?;
             let buffers = [&queries[..], &[&*outputs[0].buffer, &*unused]].concat();

@@ -137,7 +137,10 @@ impl Op for Flash {
         let extents = launch.extents;
         let entries = extents.batch * extents.heads;
         let sizes = [entries, extents.queries, extents.width];
-        match choice::attention(&gpu.capabilities(), extents.by_fours()) {
+        let kernel = choice::attention(&gpu.capabilities(), extents.by_fours());
+        let turns = self.pattern.turns(&extents, kernel, 1);
+        choice::check_turns(&gpu.capabilities(), self.name(), turns)?;
+        match kernel {
             choice::Attention::Subgroup => launch.subgroup(gpu, &SUBGROUP, sizes, &buffers),
             choice::Attention::Tiled => launch.tiled(gpu, &TILED_FORWARD, &[], sizes, &buffers),
             choice::Attention::Lanes => launch.tiles(gpu, &FORWARD, &[], entries, extents.queries, &buffers),
@@ -310,6 +313,25 @@ impl Tensor {
             let inputs: Vec<Tensor> = inputs.into_iter().cloned().collect();
             return compose(&pattern, options.softcap, &inputs);
         }
-        Ok(op::apply(Flash { pattern }, &inputs)?.swap_remove(0))
+        let Some(gpu) = self.device().as_gpu() else {
+            return Ok(op::apply(Flash { pattern }, &inputs)?.swap_remove(0));
+        };
+        // What an adapter would not finish: features are filled up to fours, for kernels that take them so; a bias that
+        // many pairs share is repeated, so that its gradient is a sum of its own.
+        let most = gpu.capabilities().turns;
+        let mut inputs: Vec<Tensor> = inputs.into_iter().cloned().collect();
+        if !extents.by_fours() && pattern.turns(&extents, choice::Attention::Lanes, 2) > most {
+            for x in &mut inputs[..3] {
+                let features = x.shape()[3];
+                *x = x.pad(&[(0, 0), (0, 0), (0, 0), (0, features.next_multiple_of(4) - features)], 0.0)?;
+            }
+        }
+        if let Some(bias) = inputs.get_mut(3).filter(|bias| bias.is_tracked())
+            && pattern.turns_of_bias(&extents, bias.shape()) > most
+        {
+            *bias = bias.broadcast_to(shape)?;
+        }
+        let y = op::apply(Flash { pattern }, &inputs.iter().collect::<Vec<_>>())?.swap_remove(0);
+        if y.shape()[3] == extents.width { Ok(y) } else { y.slice(3, 0, extents.width) }
     }
 }

@@ -119,6 +119,31 @@ impl Pattern {
     /// Beyond any distance between a query and a key, with room to add positions in 32 bits.
     pub const FAR: usize = 1 << 30;
 
+    /// How often the loops of an invocation turn in a kernel that goes through all keys, or queries, with `passes`
+    /// over their features: one, or two for gradients.
+    pub fn turns(&self, e: &Extents, kernel: choice::Attention, passes: usize) -> usize {
+        let span =
+            e.queries.max(e.keys).min(self.left + self.right + 128) * if passes > 1 { e.shared } else { 1 };
+        let drawn = if self.dropout.is_some() { 12 } else { 0 };
+        match kernel {
+            choice::Attention::Tiled => 0,
+            choice::Attention::Lanes => {
+                span.div_ceil(4) * (passes * (e.depth + e.width) + 2 + drawn) + 2 * e.width
+            }
+            choice::Attention::Subgroup => {
+                let block = if e.width.min(e.depth) > 32 { 64 } else { 32 };
+                span.div_ceil(block) * ((e.depth + e.width).div_ceil(4) + 16 * (2 * passes - 1 + drawn) + 20)
+            }
+        }
+    }
+
+    /// [`turns`](Self::turns) of the gradient of a bias of that shape, which adds up all pairs that share a number.
+    pub fn turns_of_bias(&self, e: &Extents, bias: &Shape) -> usize {
+        let all = [e.batch, e.heads, e.queries, e.keys];
+        let shared: usize = all.iter().zip(&bias[..]).map(|(&all, &own)| all / own.max(1)).product();
+        shared * (e.depth + e.width + 2)
+    }
+
     /// Whether a key is near enough to a query.
     pub fn sees(&self, query: usize, key: usize) -> bool {
         let position = query + self.offset;

@@ -15,7 +15,7 @@ use self::backward::Backward;
 pub(super) use self::cases::rooms;
 use super::norm::Standard;
 use crate::autodiff::At;
-use crate::choice;
+use crate::choice::{self, TURNS};
 use crate::cpu::Array;
 use crate::error::{Error, Result};
 use crate::formula::Formula;
@@ -264,8 +264,10 @@ impl Split {
         let wanted = choice::streams(&gpu.capabilities());
         // At most one for each of the lanes, for one group adds up what they leave.
         let most = terms.div_ceil(Self::LONG).min(share.lanes as usize);
-        let chunks = (wanted / extents.channels).clamp(1, most);
         let width = if extents.inner.is_multiple_of(4) { 4 } else { 1 };
+        // A chunk that is all goes three times through the channel.
+        let least = (3 * terms / width).div_ceil(share.lanes as usize * TURNS).clamp(1, most);
+        let chunks = (wanted / extents.channels).clamp(least, most);
         Split { extents, width, chunk: (terms / width).div_ceil(chunks), chunks, share }
     }
 

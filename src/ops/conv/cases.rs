@@ -1,13 +1,14 @@
 //! The cases of convolution: the forward product, and through its gradients both others.
 
 use super::Conv2dOptions;
+use crate::tensor::Tensor;
 use crate::verify::{Case, Input, Room};
 
 type Size = ([usize; 4], [usize; 4], Conv2dOptions, bool);
 
 pub(in crate::ops) fn rooms() -> Vec<Room> {
     let o = Conv2dOptions::default();
-    let sizes: [(&str, Size); 32] = [
+    let sizes: [(&str, Size); 33] = [
         ("1x1x1x1 k1", ([1, 1, 1, 1], [1, 1, 1, 1], o, true)),
         ("2x3x7x6 k3", ([2, 3, 7, 6], [4, 3, 3, 3], o, true)),
         ("1x1x28x28 k5 s2 p2", ([1, 1, 28, 28], [8, 1, 5, 5], o.stride([2, 2]).padding([2, 2]), true)),
@@ -37,6 +38,7 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
         ("1x4x14x14 k1", ([1, 4, 14, 14], [4, 4, 1, 1], o, false)),
         ("2x4x6x8 dilation", ([2, 4, 6, 8], [4, 4, 3, 3], o.dilation([1, 2]).padding([1, 2]), false)),
         ("1x4x6x8 k3 p1 s1x2", ([1, 4, 6, 8], [8, 4, 3, 3], o.padding([1, 1]).stride([1, 2]), true)),
+        ("2x4x8x1 lines of one", ([2, 4, 8, 1], [8, 4, 1, 1], o, false)),
         // Channels that do not come by fours, in kernels that take them so.
         ("2x10x6x8 groups 2", ([2, 10, 6, 8], [6, 5, 3, 3], o.groups(2).padding([1, 1]), true)),
         ("3x7x4x6 k1x3", ([3, 7, 4, 6], [13, 7, 1, 3], o, false)),
@@ -75,6 +77,15 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
     cases.push(plain("empty batch", Input::any([0, 2, 6, 5]), Input::any([3, 2, 3, 2])).exact());
     cases.push(plain("no output channels", Input::any([1, 2, 6, 5]), Input::any([0, 2, 3, 2])).exact());
     cases.push(plain("kernel larger than image", Input::any([1, 2, 2, 5]), Input::any([3, 2, 3, 2])).fails());
+    // Infinite where no window's first line is: what stands behind the last position must not read it.
+    let last_line: Vec<f64> = (0..100).map(|i| if i % 25 < 20 { 0.5 } else { f64::INFINITY }).collect();
+    let inputs = [Input::fixed([1, 4, 5, 5], &last_line), Input::any([4, 4, 3, 3]), Input::any([1, 4, 5, 5])];
+    let run = move |t: &[Tensor]| {
+        let w = t[1].detach().variable()?;
+        let y = t[0].detach().conv2d(&w, None, o.padding([1, 1]))?;
+        y.pull_back(&t[2].detach(), &[&w])?.swap_remove(0).slice(2, 0, 1)
+    };
+    cases.push(Case::new("conv2d", "infinite, not read", inputs, run).value_only());
     cases.extend(super::more_cases::plane());
     vec![Room { op: "conv2d", cases }]
 }

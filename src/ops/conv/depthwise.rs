@@ -3,6 +3,7 @@
 
 use super::Extents;
 use super::gpu::geometry;
+use crate::choice::TURNS;
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::op::GpuView;
@@ -48,7 +49,8 @@ pub(super) fn product(
 /// The gradient of w from dy and x: partial sums over chunks of lines, then their sum.
 pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView, dw: &GpuView) -> Result<()> {
     let (weights, lines) = (dw.shape().count(), e.batch * e.y[0]);
-    let line = lines.div_ceil(BUSY.div_ceil(weights.max(1)).min(lines.max(1))).max(1);
+    let line = lines.div_ceil(BUSY.div_ceil(weights.max(1)).min(lines.max(1)));
+    let line = line.clamp(1, (TURNS / (e.y[1] + 1)).max(1));
     let chunks = lines.div_ceil(line).max(1);
     let count = weights * chunks;
     let counts = [count, e.options.groups * e.cout, e.cout, lines, line];

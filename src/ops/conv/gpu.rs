@@ -1,7 +1,7 @@
 //! The launches of the convolution kernels.
 
 use super::{Extents, depthwise, subgroup, tiled};
-use crate::choice::{self, Convolution};
+use crate::choice::{self, Convolution, TURNS};
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
 use crate::op::GpuView;
@@ -46,6 +46,8 @@ pub(super) fn product(
         return depthwise::product(gpu, e, transposed, (w, x, bias), y);
     }
     let way = if transposed { "conv2d_dx" } else { "conv2d" };
+    let terms = e.kernel[0] * e.kernel[1] * if transposed { e.cout } else { e.cin };
+    choice::check_turns(&gpu.capabilities(), way, terms)?;
     let (channels, fours) = (if transposed { e.cin } else { e.cout }, subgroup::suits_product(e, transposed));
     match kernel(gpu, e, way, channels, fours) {
         Convolution::Subgroup { lanes, rows } => {
@@ -105,7 +107,7 @@ pub(super) fn weight_gradient(gpu: &Gpu, e: &Extents, dy: &GpuView, x: &GpuView,
     let matrix = groups * e.cout.div_ceil(8 * wy) * columns.div_ceil(8 * wx);
     // Enough chunks to occupy the device, each long enough to repay the second pass.
     let wanted = (64usize.div_ceil(matrix) * wz).min(lines.div_ceil(4)).max(1);
-    let line = lines.div_ceil(wanted).max(1);
+    let line = lines.div_ceil(wanted).clamp(1, (TURNS / (e.y[1] + 1)).max(1));
     let chunks = lines.div_ceil(line).max(1);
     let tiles = matrix * chunks.div_ceil(wz);
     let params: Vec<u32> = [e.cout, columns, lines, line, chunks, groups]

@@ -1,9 +1,10 @@
 //! The launches of convolution on subgroups, where an adapter is a CPU: a lane reads four channels of a pixel at
-//! once, so what is read is first brought into that order, which costs far less than it saves. Where channels do not
-//! come by fours, zeros stand in for those that are missing.
+//! once, so what is read is first brought into that order, which costs far less than it saves. Where channels or
+//! positions do not come by fours, others stand in for those that are missing.
 
 use super::Extents;
 use super::gpu::geometry;
+use crate::choice::TURNS;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::formula::Formula;
@@ -19,20 +20,20 @@ static WEIGHT: Shader = shader!("conv/subgroup_weight.wgsl");
 /// Workgroups of the weight gradient below which its images are cut into chunks.
 const BUSY: usize = 32;
 
-/// Whether [`product`] is the one to take.
+/// Whether [`product`] is the one to take: where most of four positions are there.
 pub(super) fn suits_product(e: &Extents, transposed: bool) -> bool {
     let [h, w] = if transposed { e.x } else { e.y };
-    (h * w).is_multiple_of(4)
+    h * w != 1
 }
 
 /// Whether [`weight_gradient`] is.
 pub(super) fn suits_weight_gradient(e: &Extents) -> bool {
-    (e.y[0] * e.y[1]).is_multiple_of(4) && e.y[1] >= 4
+    e.y[1] >= 4
 }
 
-/// How many channels a group has in a copy.
-fn filled(channels: usize) -> usize {
-    channels.next_multiple_of(4)
+/// How many channels a group has in a copy, or positions a plane.
+fn filled(count: usize) -> usize {
+    count.next_multiple_of(4)
 }
 
 /// A copy of a dense tensor, seen as one of that shape, with its axes in another order, the last [`filled`] up.
@@ -61,14 +62,16 @@ pub(super) fn product(
     let (width, groups) = (8 * lanes as usize, e.options.groups);
     let (rows, channels) = if transposed { (e.cin, e.cout) } else { (e.cout, e.cin) };
     let (read, written) = if transposed { (e.y, e.x) } else { (e.x, e.y) };
-    let columns = e.batch * written[0] * written[1];
+    let positions = written[0] * written[1];
+    let columns = e.batch * filled(positions);
     let tiles = groups * rows.div_ceil(16) * columns.div_ceil(width);
     let order: &[usize] = if transposed { &[0, 2, 3, 1] } else { &[0, 1, 3, 2] };
     let weights = reordered(gpu, w, &[groups, e.cout, e.cin, e.taps()], order)?;
     let pixels = reordered(gpu, x, &[e.batch, groups, channels, read[0] * read[1]], &[0, 3, 1, 2])?;
     let counts = [rows, columns, filled(channels), tiles, groups];
-    let mut params: Vec<u32> =
-        counts.into_iter().chain(geometry(e, read, written)).map(|v| v as u32).collect();
+    // Of what is written the kernel asks for the plane and its lines.
+    let planes = geometry(e, read, [filled(positions), written[1]]);
+    let mut params: Vec<u32> = counts.into_iter().chain(planes).map(|v| v as u32).collect();
     // Without strides going backwards is going by negative steps, for which no other kernel need be compiled.
     let strided = e.options.stride != [1, 1];
     if transposed && !strided {
@@ -82,13 +85,22 @@ pub(super) fn product(
         ("ROWS", tile_rows),
         ("WIDE", u32::from(columns > width / 2)),
     ];
+    let whole = positions.is_multiple_of(4);
+    let all = Layout::contiguous(Shape::known(&[e.batch * groups * rows, filled(positions)]));
+    let made = if whole { y.buffer.clone() } else { gpu.buffer("conv2d", 4 * all.shape.count() as u64)? };
     gpu.dispatch(Dispatch {
         op: "conv2d",
         source: Source::File(&FORWARD, &constants),
         params: bytemuck::cast_slice(&params),
-        buffers: &[&weights, &pixels, bias.map_or(&weights, |bias| &bias.buffer), &y.buffer],
+        buffers: &[&weights, &pixels, bias.map_or(&weights, |bias| &bias.buffer), &made],
         groups: gpu.fold(tiles, 1),
-    })
+    })?;
+    if whole {
+        return Ok(());
+    }
+    let part = all.sliced(1, 0, positions, 1);
+    let to = (&*y.buffer, Layout::contiguous(part.shape), DType::F32);
+    pointwise(gpu, &Formula::input(0), &[(&made, part, DType::F32)], to)
 }
 
 /// The gradient of w from dy and x: partial sums over chunks of images, then their sum, in the order of w.
@@ -103,13 +115,21 @@ pub(super) fn weight_gradient(
     let (channels, count) = (filled(e.cin), groups * e.cout);
     let columns = e.taps() * channels;
     let matrix = groups * e.cout.div_ceil(16) * columns.div_ceil(width);
-    let chunk = e.batch.div_ceil(BUSY.div_ceil(matrix.max(1))).max(1);
-    let chunks = e.batch.div_ceil(chunk).max(1);
+    let fours = filled(e.y[0] * e.y[1]) / 4;
+    let parts = fours.div_ceil(TURNS).max(1);
+    let part = fours.div_ceil(parts);
+    let chunk = e.batch.div_ceil(BUSY.div_ceil(matrix.max(1))).clamp(1, (TURNS / (part + 1)).max(1));
+    let chunks = e.batch.div_ceil(chunk).max(1) * parts;
     let tiles = matrix * chunks;
     let pixels = reordered(gpu, x, &[e.batch, groups, e.cin, e.x[0] * e.x[1]], &[0, 3, 1, 2])?;
+    let positions = e.y[0] * e.y[1];
+    let slopes = match positions.is_multiple_of(4) {
+        true => dy.buffer.clone(),
+        false => reordered(gpu, dy, &[e.batch * count, positions], &[0, 1])?,
+    };
     let partial = gpu.buffer("conv2d", 4 * (chunks * count * columns) as u64)?;
     let counts = [e.cout, columns, channels, tiles, groups];
-    let images = [e.batch, chunk];
+    let images = [e.batch, chunk, parts, part];
     let params: Vec<u32> =
         counts.into_iter().chain(geometry(e, e.x, e.y)).chain(images).map(|v| v as u32).collect();
     let constants = [("LANES", lanes), ("ROWS", tile_rows), ("WIDE", u32::from(columns > width / 2))];
@@ -117,7 +137,7 @@ pub(super) fn weight_gradient(
         op: "conv2d_weight_gradient",
         source: Source::File(&WEIGHT, &constants),
         params: bytemuck::cast_slice(&params),
-        buffers: &[&dy.buffer, &pixels, &partial],
+        buffers: &[&slopes, &pixels, &partial],
         groups: gpu.fold(tiles, 1),
     })?;
     let pieces =

@@ -194,12 +194,22 @@ impl Op for Add {
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (x, y, axis) = (inputs[0].shape(), outputs[0].shape(), self.along.axis);
         let (_, inner) = self.along.around(x);
-        gpu.dispatch(Dispatch {
-            op: self.name(),
-            source: Source::File(&ADD, &[]),
-            params: bytemuck::cast_slice(&self.along.params(y.count(), self.extent, x[axis], inner)),
-            buffers: &[&inputs[0].buffer, &inputs[1].buffer, &inputs[2].buffer, &outputs[0].buffer],
-            groups: gpu.fold(y.count(), 64),
+        let carry = gpu.buffer(self.name(), 4 * y.count() as u64)?;
+        gpu.launches(x[axis]).try_for_each(|range| {
+            let params = self.along.params(y.count(), self.extent, x[axis], inner);
+            gpu.dispatch(Dispatch {
+                op: self.name(),
+                source: Source::File(&ADD, &[]),
+                params: bytemuck::cast_slice(&[&params[..], &range].concat()),
+                buffers: &[
+                    &inputs[0].buffer,
+                    &inputs[1].buffer,
+                    &inputs[2].buffer,
+                    &outputs[0].buffer,
+                    &carry,
+                ],
+                groups: gpu.fold(y.count(), 64),
+            })
         })
     }
 

@@ -125,19 +125,21 @@ impl Op for Winner {
         let inner: usize = base[self.axis + 1..].iter().product();
         let params = [base.count(), base[self.axis], x[self.axis], inner].map(|extent| extent as u32);
         let constants = [("LARGEST", self.wins == Wins::Largest), ("SMALLEST", self.wins == Wins::Smallest)];
-        gpu.dispatch(Dispatch {
-            op: "scatter",
-            source: Source::File(&WINNER, &constants.map(|(name, on)| (name, on.into()))),
-            params: bytemuck::cast_slice(&params),
-            buffers: &[
-                &inputs[0].buffer,
-                &inputs[1].buffer,
-                &inputs[2].buffer,
-                &inputs[3].buffer,
-                &outputs[0].buffer,
-                &outputs[1].buffer,
-            ],
-            groups: gpu.fold(base.count(), 64),
+        gpu.launches(x[self.axis]).try_for_each(|range| {
+            gpu.dispatch(Dispatch {
+                op: "scatter",
+                source: Source::File(&WINNER, &constants.map(|(name, on)| (name, on.into()))),
+                params: bytemuck::cast_slice(&[&params[..], &range].concat()),
+                buffers: &[
+                    &inputs[0].buffer,
+                    &inputs[1].buffer,
+                    &inputs[2].buffer,
+                    &inputs[3].buffer,
+                    &outputs[0].buffer,
+                    &outputs[1].buffer,
+                ],
+                groups: gpu.fold(base.count(), 64),
+            })
         })
     }
 

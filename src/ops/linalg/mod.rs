@@ -11,13 +11,10 @@ mod triangular;
 
 pub(super) use self::cases::rooms;
 pub use self::lanczos::{Spectrum, lanczos};
+use crate::choice::TURNS;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::op::Meta;
-
-/// How many turns of loops an invocation takes in one dispatch. llvmpipe leaves its loops, without a word, when
-/// all of them together have turned 65 535 times.
-const TURNS: usize = 50_000;
 
 /// The ranges of 0..n that fit into a dispatch each, where element i takes `turns(i)`; one at least.
 fn dispatches(n: usize, turns: impl Fn(usize) -> usize) -> Vec<std::ops::Range<usize>> {

@@ -4,7 +4,7 @@ mod cases;
 
 pub(super) use self::cases::rooms;
 use crate::autodiff::At;
-use crate::choice::{self, Product};
+use crate::choice::{self, Product, TURNS};
 use crate::cpu::Array;
 use crate::cpu::gemm::{self, Matrix};
 use crate::dtype::DType;
@@ -393,21 +393,17 @@ fn lying(x: &Layout, batch: &Layout) -> Lie {
     }
 }
 
-/// The most terms of a sum that a kernel adds in one loop: llvmpipe leaves a loop, without a word, after 65 535
-/// turns. Longer sums are those of several products.
-const TERMS: usize = 1 << 15;
-
-/// The product in parts along the inner axis, if that is too long for a kernel's loop.
+/// The product in parts along the inner axis, if that is too long for a kernel's loop: the sum of several products.
 fn in_parts(lhs: &Tensor, rhs: &Tensor) -> Result<Option<Tensor>> {
     let (a, b) = (lhs.shape(), rhs.shape());
     let terms = a.last().copied().unwrap_or(0);
-    let fits = lhs.device().is_cpu() || terms <= TERMS;
+    let fits = lhs.device().is_cpu() || terms <= TURNS;
     if fits || a.rank() < 2 || b.rank() < 2 || b[b.rank() - 2] != terms {
         return Ok(None);
     }
     let mut sum: Option<Tensor> = None;
-    for first in (0..terms).step_by(TERMS) {
-        let last = terms.min(first + TERMS);
+    for first in (0..terms).step_by(TURNS) {
+        let last = terms.min(first + TURNS);
         let part = lhs.slice(-1, first, last)?.matmul(&rhs.slice(-2, first, last)?)?;
         sum = Some(sum.map_or(Ok(part.clone()), |sum| sum.add(&part))?);
     }

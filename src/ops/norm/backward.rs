@@ -6,7 +6,7 @@
 
 use super::{Extents, ROW, Share, Standard, origin};
 use crate::autodiff::{self, At};
-use crate::choice;
+use crate::choice::{self, TURNS};
 use crate::cpu::Array;
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
@@ -141,6 +141,7 @@ fn chunks(gpu: &Gpu, extents: &Extents) -> (usize, usize) {
     // Few channels of many terms would leave most of the device idle: cut them.
     let groups = choice::streams(&gpu.capabilities());
     let wanted = (groups * 64 / lanes / extents.channels()).clamp(1, terms.div_ceil(16 * lanes).max(1));
+    let wanted = wanted.max(terms.div_ceil(lanes * TURNS));
     (lanes, terms.div_ceil(wanted).max(1))
 }
 
