@@ -99,3 +99,27 @@ fn bench_times_families_from_small_to_large() {
     assert!(svg.starts_with("<svg") && svg.contains("lstm, slope"));
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn bench_says_what_each_kernel_took() {
+    let output = gradus(&["bench", "softmax/", "--kernels", "--no-errors", "--device", &common::adapter()]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let row = text.lines().find(|line| line.contains("softmax/softmax.wgsl")).expect(&text);
+    let [_, launches, milliseconds] = row.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{row}") };
+    assert_eq!(launches, "1");
+    // A device without timestamps has no times, and says so by having no such line.
+    assert!(milliseconds.parse::<f64>().unwrap() > 0.0, "{row}");
+}
+
+#[test]
+fn mutants_that_survived_are_tried_again() {
+    let file = std::env::temp_dir().join(format!("gradus-survivors-{}", std::process::id()));
+    let survivor = "reduce/argmax.wgsl\tif value > best {#1 `value > best` > → >=\t\n";
+    std::fs::write(&file, format!("the report of an earlier run\n{survivor}")).unwrap();
+    let again = file.to_str().unwrap();
+    let output = gradus(&["verify", "--mutate", "--again", again, "argmax", "--device", &common::adapter()]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("1 mutants: 1 killed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::remove_file(file).unwrap();
+}

@@ -22,7 +22,7 @@ const UNIFORM_BYTES: usize = DISPATCHES_PER_SUBMISSION * 1024;
 /// Workgroups along x beyond which verification folds into y: prime, and few enough for small cases.
 const FOLD_IN_VERIFICATION: usize = 5;
 /// Turns of a loop that is cut into launches, where small cases are to try that.
-const TURNS_IN_VERIFICATION: usize = 7;
+const TURNS_IN_VERIFICATION: usize = 23;
 
 /// One kernel launch.
 pub struct Dispatch<'a> {
@@ -229,9 +229,14 @@ impl Gpu {
         choice::fold(count.div_ceil(size), limit)
     }
 
+    /// How often a loop turns in one launch, where longer work can be cut.
+    pub(crate) fn turns(&self) -> usize {
+        if self.0.options.guard { TURNS_IN_VERIFICATION } else { choice::TURNS }
+    }
+
     /// The ranges of 0..n for a launch each, where a loop turns once for each of them; one at least.
     pub(crate) fn launches(&self, n: usize) -> impl Iterator<Item = [u32; 2]> {
-        let most = if self.0.options.guard { TURNS_IN_VERIFICATION } else { choice::TURNS };
+        let most = self.turns();
         (0..n.max(1)).step_by(most).map(move |first| [first, n.min(first + most)].map(|v| v as u32))
     }
 }

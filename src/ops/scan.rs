@@ -351,6 +351,9 @@ pub(super) fn rooms() -> Vec<Room> {
     sums.push(Case::new("cumsum", "axis beyond", [x()], |x| x[0].cumsum(2, Scan::default())).fails());
     products
         .push(Case::new("cumprod", "integers", [integers()], |x| x[0].cumprod(0, Scan::default())).fails());
+    // More lines than terms, and these in several launches.
+    let many = [Input::uniform([50, 40], -0.9, 0.9), Input::any([50, 40])];
+    linear.push(Case::new("linear_scan", "50 lines", many, |x| x[0].linear_scan(&x[1], 1, false)));
     linear.push(
         Case::new("linear_scan", "shapes differ", [x(), Input::any([5, 1])], |x| {
             x[0].linear_scan(&x[1], 0, false)

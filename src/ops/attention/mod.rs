@@ -313,17 +313,14 @@ impl Tensor {
             let inputs: Vec<Tensor> = inputs.into_iter().cloned().collect();
             return compose(&pattern, options.softcap, &inputs);
         }
-        let Some(gpu) = self.device().as_gpu() else {
-            return Ok(op::apply(Flash { pattern }, &inputs)?.swap_remove(0));
-        };
+        let mut inputs: Vec<Tensor> = inputs.into_iter().cloned().collect();
+        let most = self.device().as_gpu().map_or(usize::MAX, |gpu| gpu.capabilities().turns);
         // What an adapter would not finish: features are filled up to fours, for kernels that take them so; a bias that
         // many pairs share is repeated, so that its gradient is a sum of its own.
-        let most = gpu.capabilities().turns;
-        let mut inputs: Vec<Tensor> = inputs.into_iter().cloned().collect();
         if !extents.by_fours() && pattern.turns(&extents, choice::Attention::Lanes, 2) > most {
             for x in &mut inputs[..3] {
-                let features = x.shape()[3];
-                *x = x.pad(&[(0, 0), (0, 0), (0, 0), (0, features.next_multiple_of(4) - features)], 0.0)?;
+                let missing = x.shape()[3].next_multiple_of(4) - x.shape()[3];
+                *x = x.pad(&[(0, 0), (0, 0), (0, 0), (0, missing)], 0.0)?;
             }
         }
         if let Some(bias) = inputs.get_mut(3).filter(|bias| bias.is_tracked())

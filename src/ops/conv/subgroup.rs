@@ -4,7 +4,6 @@
 
 use super::Extents;
 use super::gpu::geometry;
-use crate::choice::TURNS;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::formula::Formula;
@@ -20,7 +19,7 @@ static WEIGHT: Shader = shader!("conv/subgroup_weight.wgsl");
 /// Workgroups of the weight gradient below which its images are cut into chunks.
 const BUSY: usize = 32;
 
-/// Whether [`product`] is the one to take: where most of four positions are there.
+/// Whether [`product`] is the one to take: unless of four positions only one is there.
 pub(super) fn suits_product(e: &Extents, transposed: bool) -> bool {
     let [h, w] = if transposed { e.x } else { e.y };
     h * w != 1
@@ -116,9 +115,9 @@ pub(super) fn weight_gradient(
     let columns = e.taps() * channels;
     let matrix = groups * e.cout.div_ceil(16) * columns.div_ceil(width);
     let fours = filled(e.y[0] * e.y[1]) / 4;
-    let parts = fours.div_ceil(TURNS).max(1);
+    let parts = fours.div_ceil(gpu.turns()).max(1);
     let part = fours.div_ceil(parts);
-    let chunk = e.batch.div_ceil(BUSY.div_ceil(matrix.max(1))).clamp(1, (TURNS / (part + 1)).max(1));
+    let chunk = e.batch.div_ceil(BUSY.div_ceil(matrix.max(1))).clamp(1, (gpu.turns() / (part + 1)).max(1));
     let chunks = e.batch.div_ceil(chunk).max(1) * parts;
     let tiles = matrix * chunks;
     let pixels = reordered(gpu, x, &[e.batch, groups, e.cin, e.x[0] * e.x[1]], &[0, 3, 1, 2])?;
