@@ -305,9 +305,14 @@ pub(crate) fn rows(c: &Capabilities, rows: usize, terms: usize, stride: usize) -
     Candidates::of(Lanes(best), [1, 8, 64].into_iter().filter(|&lanes| lanes >= fewest(c, terms)).map(Lanes))
 }
 
+/// How often the loops turn of a lane that goes three times through its part of a row, and adds up those of the others.
+pub(crate) fn turns_of_rows(lanes: u32, terms: usize) -> usize {
+    3 * terms / lanes as usize + 64
+}
+
 /// The fewest lanes for which going three times through a row is not too long, if 64 are enough.
 fn fewest(c: &Capabilities, terms: usize) -> u32 {
-    let enough = |&lanes: &u32| 3 * terms / lanes as usize <= c.turns;
+    let enough = |&lanes: &u32| turns_of_rows(lanes, terms) <= c.turns;
     [1, 8].into_iter().find(enough).unwrap_or(64)
 }
 

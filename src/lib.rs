@@ -28,6 +28,8 @@
 //! whose third reading carries the error bound; [`verify`] holds every device against it. [`gpu`] is the
 //! only module that names wgpu. [`ntk`] has the kernels of wide networks, and [`labs`] turns theorems into
 //! measured numbers.
+// Whether types that hold wgpu's may be sent between threads takes rustdoc longer chains than the default.
+#![recursion_limit = "256"]
 #![deny(missing_docs)]
 
 pub mod autodiff;

@@ -202,7 +202,8 @@ impl Op for Linear {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let [outer, terms, inner] = extents(inputs[0].shape(), self.axis);
-        let carry = gpu.buffer("linear_scan", 4 * (outer * inner) as u64)?;
+        let carried = if terms > gpu.turns() { outer * inner } else { 1 };
+        let carry = gpu.buffer("linear_scan", 4 * carried as u64)?;
         gpu.launches(terms).try_for_each(|[first, last]| {
             let [lines, terms, inner] = [outer * inner, terms, inner].map(|v| v as u32);
             gpu.dispatch(Dispatch {

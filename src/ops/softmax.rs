@@ -65,6 +65,8 @@ impl Op for Softmax {
         let candidates = choice::rows(&gpu.capabilities(), rows, terms, inner);
         let Lanes(lanes) = gpu.choose(self.name(), &[rows, terms, inner], candidates);
         let width = if inner == 1 && terms.is_multiple_of(4) { 4 } else { 1 };
+        let turns = choice::turns_of_rows(lanes, terms / width as usize);
+        choice::check_turns(&gpu.capabilities(), self.name(), turns)?;
         gpu.dispatch(Dispatch {
             op: self.name(),
             source: Source::File(

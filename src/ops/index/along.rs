@@ -194,7 +194,8 @@ impl Op for Add {
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (x, y, axis) = (inputs[0].shape(), outputs[0].shape(), self.along.axis);
         let (_, inner) = self.along.around(x);
-        let carry = gpu.buffer(self.name(), 4 * y.count() as u64)?;
+        let carried = if x[axis] > gpu.turns() { y.count() } else { 1 };
+        let carry = gpu.buffer(self.name(), 4 * carried as u64)?;
         gpu.launches(x[axis]).try_for_each(|range| {
             let params = self.along.params(y.count(), self.extent, x[axis], inner);
             gpu.dispatch(Dispatch {

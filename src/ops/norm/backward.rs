@@ -70,7 +70,7 @@ impl Op for Backward {
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
-        let share = Share::of(gpu, Extents::of(inputs[0].shape()), self.centred);
+        let share = Share::of(gpu, Extents::of(inputs[0].shape()), self.centred)?;
         gpu.dispatch(Dispatch {
             op: self.name(),
             source: Source::File(&BACKWARD, &share.constants()),

@@ -113,7 +113,7 @@ impl Op for Norm {
     }
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
-        let share = Share::of(gpu, Extents::of(inputs[0].shape()), self.centred);
+        let share = Share::of(gpu, Extents::of(inputs[0].shape()), self.centred)?;
         let beta = inputs.get(2).unwrap_or(&inputs[1]);
         gpu.dispatch(Dispatch {
             op: self.name,
@@ -198,14 +198,19 @@ struct RowParams {
 }
 
 impl Share {
-    fn of(gpu: &Gpu, extents: Extents, centred: bool) -> Self {
+    fn of(gpu: &Gpu, extents: Extents, centred: bool) -> Result<Self> {
         let (rows, terms) = (extents.rows(), extents.terms());
         let candidates = choice::norm(&gpu.capabilities(), rows, terms);
         let choice::Share { root, lanes } = gpu.choose("norm", &[rows, terms], candidates);
         let per_term = extents.groups == 1 && extents.inner == 1;
         let neighbours = if per_term { terms } else { extents.inner };
         let width = if neighbours.is_multiple_of(4) { 4 } else { 1 };
-        Share { extents, centred, root: root as usize, lanes: lanes as usize, per_term, width }
+        choice::check_turns(
+            &gpu.capabilities(),
+            "norm",
+            choice::turns_of_rows(lanes, terms / width as usize),
+        )?;
+        Ok(Share { extents, centred, root: root as usize, lanes: lanes as usize, per_term, width })
     }
 
     fn constants(&self) -> [(&'static str, u32); 7] {
