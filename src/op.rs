@@ -126,6 +126,11 @@ impl GpuView {
     }
 }
 
+/// The buffers of inputs and outputs, where a kernel binds them in that order.
+pub fn buffers<'a>(inputs: &'a [GpuView], outputs: &'a [GpuView]) -> Vec<&'a Buffer> {
+    inputs.iter().chain(outputs).map(|view| &*view.buffer).collect()
+}
+
 /// A structured operation. Implementing the trait answers every question the engine asks of it; `verify`
 /// holds the answers against each other.
 pub trait Op: Send + Sync + 'static {

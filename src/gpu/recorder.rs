@@ -239,6 +239,12 @@ impl Gpu {
         let most = self.turns();
         (0..n.max(1)).step_by(most).map(move |first| [first, n.min(first + most)].map(|v| v as u32))
     }
+
+    /// Room for what each of `count` invocations hands from one of the [`launches`](Self::launches) of 0..n to the next.
+    pub(crate) fn carry(&self, op: &'static str, n: usize, count: usize) -> Result<Arc<Buffer>> {
+        let carried = if n > self.turns() { count } else { 1 };
+        self.buffer(op, 4 * carried as u64)
+    }
 }
 
 fn bind_group(

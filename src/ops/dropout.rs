@@ -103,7 +103,7 @@ impl Op for Dropout {
             op: self.name,
             source: Source::File(&DROPOUT, &[]),
             params: bytemuck::bytes_of(&params),
-            buffers: &[&inputs[0].buffer, &outputs[0].buffer],
+            buffers: &op::buffers(inputs, outputs),
             groups: gpu.fold(count.div_ceil(4), 64),
         })
     }

@@ -295,7 +295,7 @@ impl Op for ArgMax {
                 op: "argmax",
                 source: Source::File(&ARGMAX, &[]),
                 params: bytemuck::cast_slice(&[count as u32, terms as u32, inner as u32, first, last]),
-                buffers: &[&inputs[0].buffer, &outputs[0].buffer],
+                buffers: &op::buffers(inputs, outputs),
                 groups: gpu.fold(count, 64),
             })
         })

@@ -202,8 +202,7 @@ impl Op for Linear {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let [outer, terms, inner] = extents(inputs[0].shape(), self.axis);
-        let carried = if terms > gpu.turns() { outer * inner } else { 1 };
-        let carry = gpu.buffer("linear_scan", 4 * carried as u64)?;
+        let carry = gpu.carry("linear_scan", terms, outer * inner)?;
         gpu.launches(terms).try_for_each(|[first, last]| {
             let [lines, terms, inner] = [outer * inner, terms, inner].map(|v| v as u32);
             gpu.dispatch(Dispatch {

@@ -74,7 +74,7 @@ impl Op for Softmax {
                 &[("LANES", lanes), ("LOG", self.log.into()), ("WIDTH", width), ("X", width)],
             ),
             params: bytemuck::cast_slice(&[rows as u32, terms as u32 / width, inner as u32]),
-            buffers: &[&inputs[0].buffer, &outputs[0].buffer],
+            buffers: &op::buffers(inputs, outputs),
             groups: gpu.fold(rows, (64 / lanes) as usize),
         })
     }

@@ -168,7 +168,7 @@ impl Op for NonFinite {
                 op: "non_finite",
                 source: Source::File(&NON_FINITE, &[]),
                 params: bytemuck::cast_slice(&range),
-                buffers: &[&inputs[0].buffer, &outputs[0].buffer],
+                buffers: &op::buffers(inputs, outputs),
                 groups: [1, 1, 1],
             })
         })

@@ -299,7 +299,7 @@ impl Tensor {
         let pattern = options.pattern(extents.depth)?;
         let shape = Shape::new(&[extents.batch, extents.heads, extents.queries, extents.keys])?;
         let bias = options.biased(self, &shape)?;
-        let inputs: Vec<&Tensor> = [self, k, v].into_iter().chain(&bias).collect();
+        let inputs: Vec<Tensor> = [self, k, v].into_iter().chain(&bias).cloned().collect();
         if let Some(cap) = options.softcap
             && !(cap > 0.0 && cap <= f64::from(f32::MAX))
         {
@@ -310,25 +310,29 @@ impl Tensor {
         #[cfg(not(test))]
         let composed = false;
         if composed || options.softcap.is_some() {
-            let inputs: Vec<Tensor> = inputs.into_iter().cloned().collect();
             return compose(&pattern, options.softcap, &inputs);
         }
-        let mut inputs: Vec<Tensor> = inputs.into_iter().cloned().collect();
-        let most = self.device().as_gpu().map_or(usize::MAX, |gpu| gpu.capabilities().turns);
-        // What an adapter would not finish: features are filled up to fours, for kernels that take them so; a bias that
-        // many pairs share is repeated, so that its gradient is a sum of its own.
-        if !extents.by_fours() && pattern.turns(&extents, choice::Attention::Lanes, 2) > most {
-            for x in &mut inputs[..3] {
-                let missing = x.shape()[3].next_multiple_of(4) - x.shape()[3];
-                *x = x.pad(&[(0, 0), (0, 0), (0, 0), (0, missing)], 0.0)?;
-            }
-        }
-        if let Some(bias) = inputs.get_mut(3).filter(|bias| bias.is_tracked())
-            && pattern.turns_of_bias(&extents, bias.shape()) > most
-        {
-            *bias = bias.broadcast_to(shape)?;
-        }
+        let inputs = finishable(&pattern, &extents, inputs)?;
         let y = op::apply(Flash { pattern }, &inputs.iter().collect::<Vec<_>>())?.swap_remove(0);
         if y.shape()[3] == extents.width { Ok(y) } else { y.slice(3, 0, extents.width) }
     }
+}
+
+/// q, k, v and a bias, if there is one, such that the adapter finishes the loops over them, as far as that can be
+/// had: features are filled up to fours, for kernels that take them so, and a bias that many pairs share is
+/// repeated, so that its gradient is a sum of its own.
+fn finishable(pattern: &Pattern, extents: &Extents, mut inputs: Vec<Tensor>) -> Result<Vec<Tensor>> {
+    let most = inputs[0].device().as_gpu().map_or(usize::MAX, |gpu| gpu.capabilities().turns);
+    if !extents.by_fours() && pattern.turns(extents, choice::Attention::Lanes, 2) > most {
+        for x in &mut inputs[..3] {
+            let missing = x.shape()[3].next_multiple_of(4) - x.shape()[3];
+            *x = x.pad(&[(0, 0), (0, 0), (0, 0), (0, missing)], 0.0)?;
+        }
+    }
+    if let Some(bias) = inputs.get_mut(3).filter(|bias| bias.is_tracked())
+        && pattern.turns_of_bias(extents, bias.shape()) > most
+    {
+        *bias = bias.broadcast_to([extents.batch, extents.heads, extents.queries, extents.keys])?;
+    }
+    Ok(inputs)
 }

@@ -135,7 +135,7 @@ impl Op for Gather {
             op: self.name(),
             source: Source::File(&GATHER, &[]),
             params: bytemuck::cast_slice(&self.0.params(y.count(), x[axis], y[axis], inner)),
-            buffers: &[&inputs[0].buffer, &inputs[1].buffer, &outputs[0].buffer],
+            buffers: &op::buffers(inputs, outputs),
             groups: gpu.fold(y.count(), 64),
         })
     }
@@ -194,21 +194,15 @@ impl Op for Add {
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (x, y, axis) = (inputs[0].shape(), outputs[0].shape(), self.along.axis);
         let (_, inner) = self.along.around(x);
-        let carried = if x[axis] > gpu.turns() { y.count() } else { 1 };
-        let carry = gpu.buffer(self.name(), 4 * carried as u64)?;
+        let carry = gpu.carry(self.name(), x[axis], y.count())?;
+        let params = self.along.params(y.count(), self.extent, x[axis], inner);
+        let buffers = [&op::buffers(inputs, outputs)[..], &[&*carry]].concat();
         gpu.launches(x[axis]).try_for_each(|range| {
-            let params = self.along.params(y.count(), self.extent, x[axis], inner);
             gpu.dispatch(Dispatch {
                 op: self.name(),
                 source: Source::File(&ADD, &[]),
                 params: bytemuck::cast_slice(&[&params[..], &range].concat()),
-                buffers: &[
-                    &inputs[0].buffer,
-                    &inputs[1].buffer,
-                    &inputs[2].buffer,
-                    &outputs[0].buffer,
-                    &carry,
-                ],
+                buffers: &buffers,
                 groups: gpu.fold(y.count(), 64),
             })
         })

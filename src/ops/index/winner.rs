@@ -130,14 +130,7 @@ impl Op for Winner {
                 op: "scatter",
                 source: Source::File(&WINNER, &constants.map(|(name, on)| (name, on.into()))),
                 params: bytemuck::cast_slice(&[&params[..], &range].concat()),
-                buffers: &[
-                    &inputs[0].buffer,
-                    &inputs[1].buffer,
-                    &inputs[2].buffer,
-                    &inputs[3].buffer,
-                    &outputs[0].buffer,
-                    &outputs[1].buffer,
-                ],
+                buffers: &op::buffers(inputs, outputs),
                 groups: gpu.fold(base.count(), 64),
             })
         })

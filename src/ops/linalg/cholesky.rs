@@ -67,7 +67,7 @@ impl Op for Cholesky {
                 op: "cholesky",
                 source: Source::File(&CHOLESKY, &[]),
                 params: bytemuck::cast_slice(&[n, matrices, columns.start, columns.end].map(|v| v as u32)),
-                buffers: &[&inputs[0].buffer, &outputs[0].buffer, &outputs[1].buffer],
+                buffers: &op::buffers(inputs, outputs),
                 groups: gpu.fold(matrices, 1),
             })
         })

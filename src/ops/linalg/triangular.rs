@@ -91,7 +91,7 @@ impl Op for Triangular {
                 op: "triangular_solve",
                 source: Source::File(&TRIANGULAR, &[("BACKWARDS", self.backwards().into())]),
                 params: bytemuck::cast_slice(&params),
-                buffers: &[&inputs[0].buffer, &inputs[1].buffer, &outputs[0].buffer],
+                buffers: &op::buffers(inputs, outputs),
                 groups: gpu.fold(columns, 64),
             })
         })

@@ -10,7 +10,7 @@ use crate::choice::{self, TURNS};
 use crate::cpu::Array;
 use crate::error::Result;
 use crate::gpu::{Dispatch, Gpu, Shader, Source, shader};
-use crate::op::{Data, GpuView, Inputs, Meta, Op};
+use crate::op::{self, Data, GpuView, Inputs, Meta, Op};
 use crate::ops::reduce::sum_axis;
 use crate::real::Real;
 use crate::shape::{Layout, Shape};
@@ -75,13 +75,7 @@ impl Op for Backward {
             op: self.name(),
             source: Source::File(&BACKWARD, &share.constants()),
             params: bytemuck::bytes_of(&share.params(self.eps)),
-            buffers: &[
-                &inputs[0].buffer,
-                &inputs[1].buffer,
-                &inputs[2].buffer,
-                &inputs[3].buffer,
-                &outputs[0].buffer,
-            ],
+            buffers: &op::buffers(inputs, outputs),
             groups: share.groups(gpu),
         })
     }

@@ -51,8 +51,7 @@ impl Op for MaxPool {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (x, y) = (inputs[0].shape(), outputs[0].shape());
-        let buffers = [&*inputs[0].buffer, &outputs[0].buffer, &outputs[1].buffer];
-        launch(gpu, (&MAX, &[]), &self.pool, (x, y, y.count()), &buffers)
+        launch(gpu, (&MAX, &[]), &self.pool, (x, y, y.count()), &op::buffers(inputs, outputs))
     }
 
     fn keeps(&self) -> (u32, u32) {
@@ -109,10 +108,10 @@ impl Op for Scatter {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (y, x) = (inputs[0].shape(), outputs[0].shape());
-        let buffers = [&*inputs[0].buffer, &inputs[1].buffer, &outputs[0].buffer];
         let apart = (0..2).all(|k| self.pool.reach(k).is_some_and(|reach| reach <= self.pool.stride[k]));
         let count = if apart { y.count() } else { x.count() };
-        launch(gpu, (&SCATTER, &[("APART", apart.into())]), &self.pool, (x, y, count), &buffers)
+        let constants = [("APART", apart.into())];
+        launch(gpu, (&SCATTER, &constants), &self.pool, (x, y, count), &op::buffers(inputs, outputs))
     }
 
     fn keeps(&self) -> (u32, u32) {
@@ -163,7 +162,7 @@ impl Op for Gather {
             op: "max_pool2d_gather",
             source: Source::File(&GATHER, &[]),
             params: bytemuck::cast_slice(&params),
-            buffers: &[&inputs[0].buffer, &inputs[1].buffer, &outputs[0].buffer],
+            buffers: &op::buffers(inputs, outputs),
             groups: gpu.fold(y.count(), 64),
         })
     }

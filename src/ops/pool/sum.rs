@@ -38,7 +38,7 @@ impl Op for SumPool {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (x, y) = (inputs[0].shape(), outputs[0].shape());
-        launch(gpu, (&SUM, &[]), &self.pool, (x, y, y.count()), &[&inputs[0].buffer, &outputs[0].buffer])
+        launch(gpu, (&SUM, &[]), &self.pool, (x, y, y.count()), &op::buffers(inputs, outputs))
     }
 
     fn keeps(&self) -> (u32, u32) {
@@ -89,7 +89,7 @@ impl Op for Spread {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let (y, x) = (inputs[0].shape(), outputs[0].shape());
-        launch(gpu, (&SPREAD, &[]), &self.pool, (x, y, x.count()), &[&inputs[0].buffer, &outputs[0].buffer])
+        launch(gpu, (&SPREAD, &[]), &self.pool, (x, y, x.count()), &op::buffers(inputs, outputs))
     }
 
     fn keeps(&self) -> (u32, u32) {

@@ -188,7 +188,7 @@ impl Op for Probe {
             op: self.shader.name,
             source: Source::File(self.shader, &[]),
             params: bytemuck::cast_slice(&[self.turns as u32]),
-            buffers: &[&inputs[0].buffer, &outputs[0].buffer],
+            buffers: &op::buffers(inputs, outputs),
             groups: [(self.invocations / self.size) as u32, 1, 1],
         })
     }
