@@ -83,7 +83,13 @@ impl Tensor {
         Ok(autodiff::record_map(op, inputs, formula, output))
     }
 
-    fn pending(device: &Device, meta: Meta, formula: Formula, inputs: Vec<Arc<Value>>) -> Result<Tensor> {
+    /// Pointwise work that waits; the types of its inputs, which may differ, are the caller's affair.
+    pub(super) fn pending(
+        device: &Device,
+        meta: Meta,
+        formula: Formula,
+        inputs: Vec<Arc<Value>>,
+    ) -> Result<Tensor> {
         let mut depth = 0;
         for input in &inputs {
             let below = input.depth();

@@ -6,7 +6,8 @@ use crate::cpu::gather;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::op::unsupported;
+use crate::formula::Formula;
+use crate::op::{Meta, unsupported};
 use crate::real::Bounded;
 use half::f16;
 
@@ -120,6 +121,11 @@ impl Tensor {
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
         if dtype == self.dtype() {
             return Ok(self.clone());
+        }
+        // Integers as numbers are read by what comes next.
+        if self.dtype() == DType::I32 && dtype == DType::F32 && self.device().as_gpu().is_some() {
+            let meta = Meta::new(*self.shape(), dtype);
+            return Tensor::pending(self.device(), meta, Formula::input(0), vec![self.value.clone()]);
         }
         let out = cast::convert(self, dtype)?;
         Ok(if dtype.is_float() && self.dtype().is_float() {

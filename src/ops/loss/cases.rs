@@ -48,6 +48,18 @@ fn cross_entropy() -> Room {
         entropy("float labels", Input::any([3, 4]), Input::whole([3])).fails(),
         entropy("no axis", Input::any([]), Input::index([], 1)).fails(),
     ];
+    // One, eight and 64 lanes to a row, of classes by fours and not; in several groups, and far from zero.
+    for (rows, classes) in
+        [(2, 131), (3, 4), (9, 132), (31, 36), (33, 37), (41, 40), (70, 63), (257, 32), (300, 35), (700, 8)]
+    {
+        let id = |detail: &str| format!("{detail}{rows} of {classes}");
+        let labels = || Input::index([rows], classes as i32);
+        cases.push(with(&id(""), Input::any([rows, classes]), labels(), Reduction::None));
+        for (detail, low, high) in [("±1e3, ", -1e3, 1e3), ("near -1e4, ", -10_002.0, -9_998.0)] {
+            let far = Input::uniform([rows, classes], low, high);
+            cases.push(with(&id(detail), far, labels(), Reduction::None).value_only());
+        }
+    }
     // Without a preference the loss is ln C, here with the label in every place.
     let even = Input::fixed([4, 4], &[2.0; 16]);
     cases.push(with("even", even, Input::fixed_index([4], &[0, 1, 2, 3]), Reduction::None));

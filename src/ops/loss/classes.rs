@@ -1,5 +1,6 @@
 //! Losses over classes: cross-entropy in its forms, negative log-likelihood, binary cross-entropy.
 
+use super::cross_entropy::Entropies;
 use super::{Reduction, total};
 use crate::error::{Error, Result};
 use crate::formula::Formula;
@@ -39,6 +40,50 @@ impl ClassLoss {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Labels that are classes, and a mask of those that count, where some do not.
+    fn labels(&self, op: &'static str, like: &Tensor, labels: &Tensor) -> Result<(Tensor, Option<Tensor>)> {
+        like.check_labels(op, labels)?;
+        self.check(op, like.shape()[like.rank() - 1])?;
+        counted(op, like, labels, self.ignore_index)
+    }
+
+    /// What rows come to whose `losses` are −ln p\[label\]. `log` is ln p `[.., C]`, for who asks for it.
+    fn reduced(
+        &self,
+        labels: &Tensor,
+        mask: Option<Tensor>,
+        losses: &Tensor,
+        log: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let own = self
+            .weights
+            .as_ref()
+            .map(|weights| weights.index_select(0, &labels.flatten(0)?)?.reshape(labels.shape()));
+        let weights = match (own.transpose()?, &mask) {
+            (Some(own), Some(mask)) => Some(own.mul(mask)?),
+            (own, mask) => own.or(mask.clone()),
+        };
+        let mut losses = weights.as_ref().map_or(Ok(losses.clone()), |weights| losses.mul(weights))?;
+        let smoothing = self.label_smoothing;
+        if smoothing > 0.0 {
+            let log = self.weighted(log()?)?;
+            let mut spread = log.sum(&[-1], false)?;
+            if let Some(mask) = &mask {
+                spread = spread.mul(mask)?;
+            }
+            let even = smoothing / log.shape()[log.rank() - 1] as f64;
+            losses = Tensor::map([&losses, &spread], |[loss, spread]| {
+                loss * Formula::scalar(1.0 - smoothing) - spread * Formula::scalar(even)
+            })?;
+        }
+        reduce(self.reduction, &losses, weights.as_ref())
+    }
+
+    /// Each class's element times its weight.
+    fn weighted(&self, x: Tensor) -> Result<Tensor> {
+        self.weights.as_ref().map_or(Ok(x.clone()), |weights| x.mul(weights))
     }
 }
 
@@ -97,8 +142,9 @@ impl Tensor {
     ///
     /// Errors: those of [`cross_entropy`](Self::cross_entropy); [`Error::Argument`] unless 0 ≤ ε ≤ 1.
     pub fn cross_entropy_by(&self, labels: &Tensor, options: &ClassLoss) -> Result<Tensor> {
-        self.check_labels("cross_entropy", labels)?;
-        self.log_softmax(-1)?.likelihood("cross_entropy", labels, options)
+        let (labels, mask) = options.labels("cross_entropy", self, labels)?;
+        let entropies = Entropies::of(self, &labels)?;
+        options.reduced(&labels, mask, &entropies.losses, || entropies.log_softmax())
     }
 
     /// Negative log-likelihood: the mean of −self\[row, label\], where self holds logarithms of probabilities,
@@ -107,8 +153,8 @@ impl Tensor {
     ///
     /// `[.., C]` float, labels `[..]` i32. Errors: those of [`cross_entropy_by`](Self::cross_entropy_by).
     pub fn nll_loss(&self, labels: &Tensor, options: &ClassLoss) -> Result<Tensor> {
-        self.check_labels("nll_loss", labels)?;
-        self.likelihood("nll_loss", labels, options)
+        let (labels, mask) = options.labels("nll_loss", self, labels)?;
+        options.reduced(&labels, mask, &self.pick(&labels)?.neg()?, || Ok(self.clone()))
     }
 
     pub(super) fn check_labels(&self, op: &'static str, labels: &Tensor) -> Result<()> {
@@ -120,40 +166,6 @@ impl Tensor {
             format!("logits {} with labels {}", self.describe(), labels.describe()),
             "Give logits [.., C] and one label for each row.",
         ))
-    }
-
-    fn likelihood(&self, op: &'static str, labels: &Tensor, options: &ClassLoss) -> Result<Tensor> {
-        let classes = self.shape()[self.rank() - 1];
-        options.check(op, classes)?;
-        let (labels, mask) = counted(op, self, labels, options.ignore_index)?;
-        let own = options
-            .weights
-            .as_ref()
-            .map(|weights| weights.index_select(0, &labels.flatten(0)?)?.reshape(labels.shape()));
-        let weights = match (own.transpose()?, &mask) {
-            (Some(own), Some(mask)) => Some(own.mul(mask)?),
-            (own, mask) => own.or(mask.clone()),
-        };
-        let mut losses = self.pick(&labels)?.neg()?;
-        if let Some(weights) = &weights {
-            losses = losses.mul(weights)?;
-        }
-        let smoothing = options.label_smoothing;
-        if smoothing > 0.0 {
-            let mut spread = self.weighted(options)?.sum(&[-1], false)?;
-            if let Some(mask) = &mask {
-                spread = spread.mul(mask)?;
-            }
-            losses = Tensor::map([&losses, &spread], |[loss, spread]| {
-                loss * Formula::scalar(1.0 - smoothing) - spread * Formula::scalar(smoothing / classes as f64)
-            })?;
-        }
-        reduce(options.reduction, &losses, weights.as_ref())
-    }
-
-    /// Each class's element times its weight.
-    fn weighted(&self, options: &ClassLoss) -> Result<Tensor> {
-        options.weights.as_ref().map_or(Ok(self.clone()), |weights| self.mul(weights))
     }
 
     /// Cross-entropy against probabilities of the classes: the mean over all rows of
@@ -181,7 +193,7 @@ impl Tensor {
             return Err(Error::argument(op, format!("ignore index {ignore}"), remedy));
         }
         let (smoothing, even) = (options.label_smoothing, options.label_smoothing / classes.max(1) as f64);
-        let log = self.log_softmax(-1)?.weighted(options)?;
+        let log = options.weighted(self.log_softmax(-1)?)?;
         let terms = Tensor::map([&log, target], |[log, target]| {
             let spread = target * Formula::scalar(1.0 - smoothing) + Formula::scalar(even);
             -(log * spread)

@@ -1,11 +1,12 @@
-//! Losses: how far predictions are from what was wanted. Each is composed of operations that have their
-//! own gradients.
+//! Losses: how far predictions are from what was wanted. All but two are composed of operations that have their
+//! own gradients; cross-entropy and that of sequences without an alignment have kernels of their own.
 //!
 //! Those of pairs of numbers are in [`regression`], those of classes in [`classes`], those that ask for a
 //! margin in [`margins`], and that of sequences without an alignment in [`ctc`].
 
 mod cases;
 mod classes;
+mod cross_entropy;
 mod ctc;
 mod margins;
 mod regression;
