@@ -1,4 +1,4 @@
-// reduce   y[o] = Σ or max over r of x[kept position of o + reduced position of r]
+// reduce   y[o] = scale·(Σ or max over r of x[kept position of o + reduced position of r])
 // Reference  src/ops/reduce.rs
 // Layout     x: f32, any strides; y: f32 [rows, chunks], dense. A long reduction is cut into chunks
 // Bindings   0 params uniform · 1 x read · 2 y read_write
@@ -25,6 +25,7 @@ struct Params {
     offset: u32,
     kept_axes: u32,
     axes: u32,
+    scale: f32,
     kept_dims: array<vec4<u32>, 2>,
     kept_strides: array<vec4<u32>, 2>,
     dims: array<vec4<u32>, 2>,
@@ -115,6 +116,7 @@ fn main(
         total = combine(total, total.zwxy);
         total = combine(total, total.yxwz);
     }
+    total *= params.scale;
     let at = output * params.chunks + row % params.chunks;
     y[at] = total.x;
     if OUTPUTS == 4u {

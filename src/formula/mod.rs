@@ -222,6 +222,11 @@ impl Formula {
         out
     }
 
+    /// Whether it is an input or a number, as it is.
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.children().iter().all(Option::is_none)
+    }
+
     /// Whether it is a few steps of arithmetic.
     pub(crate) fn is_cheap(&self) -> bool {
         let cheap = |node: &Formula| match &*node.0 {

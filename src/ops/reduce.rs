@@ -18,8 +18,9 @@ pub(super) static ARGMAX: Shader = shader!("reduce/argmax.wgsl");
 pub(crate) struct Reduce {
     pub chosen: [bool; MAX_RANK],
     pub maximum: bool,
-    /// Whether the result is of the [wide](DType::wide) type: a sum of f16 that is not rounded to f16.
-    pub wide: bool,
+    /// What results are multiplied by before they are stored: of a mean, one over the number of its terms. A sum of
+    /// f16 may leave its range where the mean does not.
+    pub scale: f64,
 }
 
 impl Reduce {
@@ -51,7 +52,7 @@ struct ReduceParams {
     offset: u32,
     kept_axes: u32,
     axes: u32,
-    pad: u32,
+    scale: f32,
     kept_dims: [u32; MAX_RANK],
     kept_strides: [u32; MAX_RANK],
     dims: [u32; MAX_RANK],
@@ -83,8 +84,7 @@ impl Op for Reduce {
             let given = format!("the maximum over no elements of {x}");
             return Err(Error::shape(self.name(), given, "Reduce over at least one element."));
         }
-        let dtype = if self.wide { x.dtype.wide() } else { x.dtype };
-        Ok(vec![Meta::new(x.shape.reduced(&self.chosen, true), dtype)])
+        Ok(vec![Meta::new(x.shape.reduced(&self.chosen, true), x.dtype)])
     }
 
     fn reference<R: Real>(&self, inputs: &Inputs<R>, outputs: &[Meta]) -> Vec<Data<R>> {
@@ -94,7 +94,8 @@ impl Op for Reduce {
         let steps: Vec<usize> = reduced.positions().collect();
         vec![Data::Real(Array::from_fn(outputs[0].shape, |o| {
             let terms = steps.iter().map(|step| x.data[starts[o] + step]);
-            if self.maximum { terms.reduce(R::max).unwrap_or_default() } else { R::sum(terms) }
+            let total = if self.maximum { terms.reduce(R::max).unwrap_or_default() } else { R::sum(terms) };
+            if self.scale == 1.0 { total } else { total * R::from_f64(self.scale) }
         }))]
     }
 
@@ -108,20 +109,21 @@ impl Op for Reduce {
 
     fn plan(&self, gpu: &Gpu, inputs: &[GpuView], outputs: &[GpuView]) -> Result<()> {
         let parts = self.split(&inputs[0].layout);
-        reduce(gpu, self.maximum, &inputs[0].buffer, (&parts.0, &parts.1), &outputs[0].buffer)
+        let (x, y) = (&inputs[0].buffer, &outputs[0].buffer);
+        reduce(gpu, (self.maximum, self.scale), x, (&parts.0, &parts.1), y)
     }
 
     fn keeps(&self) -> (u32, u32) {
         if self.maximum { (1, 1) } else { (0, 0) }
     }
 
-    // sum: dx = dy, broadcast. max: dx = dy·m / Σm, m marking the elements equal to the maximum: ties
+    // sum: dx = dy, scaled and broadcast. max: dx = dy·m / Σm, m marking the elements equal to the maximum: ties
     // share, and the mask itself has derivative zero.
     fn vjp(&self, at: &At, dy: &[Option<Tensor>]) -> Result<Vec<Option<Tensor>>> {
         let Some(dy) = &dy[0] else { return Ok(vec![None]) };
         let shape = at.input_meta(0).shape;
         if !self.maximum {
-            let dx = dy.to_dtype(at.input_meta(0).dtype)?;
+            let dx = if self.scale == 1.0 { dy.clone() } else { dy.mul_scalar(self.scale)? };
             return Ok(vec![Some(dx.broadcast_to(shape)?)]);
         }
         let share = self.share(at)?;
@@ -139,20 +141,19 @@ impl Op for Reduce {
 
 /// Adds up one axis of a buffer: the second pass of kernels that leave partial sums.
 pub(super) fn sum_axis(gpu: &Gpu, from: &Buffer, layout: &Layout, axis: usize, to: &Buffer) -> Result<()> {
-    reduce_axis(gpu, false, from, layout, axis, to)
+    reduce_axis(gpu, (false, 1.0), from, layout, axis, to)
 }
 
 fn reduce_axis(
     gpu: &Gpu,
-    maximum: bool,
+    (maximum, scale): (bool, f64),
     from: &Buffer,
     layout: &Layout,
     axis: usize,
     to: &Buffer,
 ) -> Result<()> {
-    let (kept, reduced) =
-        Reduce { chosen: std::array::from_fn(|a| a == axis), maximum, wide: false }.split(layout);
-    reduce(gpu, maximum, from, (&kept, &reduced), to)
+    let (kept, reduced) = Reduce { chosen: std::array::from_fn(|a| a == axis), maximum, scale }.split(layout);
+    reduce(gpu, (maximum, scale), from, (&kept, &reduced), to)
 }
 
 impl Reduce {
@@ -183,16 +184,20 @@ fn neighbours(kept: &Layout, reduced: &Layout) -> (u32, u32) {
     }
 }
 
+/// Terms that one row is not worth its own kernel for.
+const SHORT: usize = 256;
+
 /// The rows of `kept` from the terms of `reduced`, in one pass or, if that left most of the device idle, in two.
 fn reduce(
     gpu: &Gpu,
-    maximum: bool,
+    (maximum, scale): (bool, f64),
     x: &Buffer,
     (kept, reduced): (&Layout, &Layout),
     y: &Buffer,
 ) -> Result<()> {
     let (rows, terms) = (kept.shape.count(), reduced.shape.count());
-    let (at_once, outputs) = neighbours(kept, reduced);
+    // One short row is not worth a kernel of another kind.
+    let (at_once, outputs) = if rows == 1 && terms <= SHORT { (1, 1) } else { neighbours(kept, reduced) };
     let units = rows / outputs as usize;
     let stride = reduced.strides[..reduced.shape.rank()].last().map_or(1, |&stride| stride);
     let capabilities = gpu.capabilities();
@@ -213,7 +218,8 @@ fn reduce(
         offset: kept.offset as u32,
         kept_axes: kept.shape.rank() as u32,
         axes: reduced.shape.rank() as u32,
-        pad: 0,
+        // Of the last pass.
+        scale: if partial.is_some() { 1.0 } else { scale as f32 },
         kept_dims,
         kept_strides,
         dims,
@@ -239,7 +245,7 @@ fn reduce(
     match partial {
         Some(partial) => {
             let pieces = Layout::contiguous(Shape::known(&[rows, chunks]));
-            reduce_axis(gpu, maximum, &partial, &pieces, 1, y)
+            reduce_axis(gpu, (maximum, scale), &partial, &pieces, 1, y)
         }
         None => Ok(()),
     }
@@ -316,17 +322,17 @@ impl Op for ArgMax {
 }
 
 impl Tensor {
-    fn reduce(&self, axes: &[isize], keep: bool, maximum: bool, wide: bool) -> Result<Tensor> {
+    fn reduce(&self, axes: &[isize], keep: bool, maximum: bool, scale: f64) -> Result<Tensor> {
         let name = if maximum { "max" } else { "sum" };
         let chosen = self.shape().axes(name, axes)?;
-        let reduced = op::apply(Reduce { chosen, maximum, wide }, &[self])?.swap_remove(0);
+        let reduced = op::apply(Reduce { chosen, maximum, scale }, &[self])?.swap_remove(0);
         if keep { Ok(reduced) } else { reduced.reshape(self.shape().reduced(&chosen, false)) }
     }
 
     /// The sum over `axes` (all if empty; negative ones count from the end). With `keep` they stay, of
     /// extent one. Zero where there is nothing to sum.
     pub fn sum(&self, axes: &[isize], keep: bool) -> Result<Tensor> {
-        self.reduce(axes, keep, false, false)
+        self.reduce(axes, keep, false, 1.0)
     }
 
     /// The mean over `axes` (all if empty).
@@ -339,13 +345,12 @@ impl Tensor {
             let given = format!("the mean over no elements of {}", self.shape());
             return Err(Error::shape("mean", given, "Average at least one element."));
         }
-        // A sum of f16 may leave its range where the mean does not.
-        self.reduce(axes, keep, false, true)?.mul_scalar(1.0 / count as f64)?.to_dtype(self.dtype())
+        self.reduce(axes, keep, false, 1.0 / count as f64)
     }
 
     /// The maximum over `axes` (all if empty). Elements that share it share its gradient.
     pub fn max(&self, axes: &[isize], keep: bool) -> Result<Tensor> {
-        self.reduce(axes, keep, true, false)
+        self.reduce(axes, keep, true, 1.0)
     }
 
     /// Where along `axis` the largest element is, as i32; the first on a tie. The axis disappears.
@@ -444,6 +449,10 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
     max.push(Case::new("max", "0x3 empty", [Input::any([0, 3])], |x| x[0].max(&[0], false)).fails());
     let mean = vec![
         Case::new("mean", "6x7", [Input::any([6, 7])], |x| x[0].mean(&[1], true)),
+        Case::new("mean", "43x36 in fours", [Input::any([43, 36])], |x| x[0].mean(&[1], false)),
+        Case::new("mean", "37x36 columns in fours", [Input::any([37, 36])], |x| x[0].mean(&[0], false)),
+        Case::new("mean", "3x9001 long", [Input::any([3, 9001])], |x| x[0].mean(&[1], false)).value_only(),
+        Case::new("mean", "one short row", [Input::any([256])], |x| x[0].mean(&[], false)),
         Case::new("mean", "empty", [Input::any([2, 0])], |x| x[0].mean(&[1], true)).fails(),
     ];
     let argmax = [vec![1, 1], vec![64, 33], vec![65, 31], vec![5, 59, 4], vec![337, 3]]

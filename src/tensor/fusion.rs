@@ -88,6 +88,12 @@ impl Inputs {
     fn input(&mut self, value: &Arc<Value>, shape: &Shape, room: usize) -> Result<Formula> {
         // Nobody can take a new reference while the only one is the pending value's that is being forced.
         let alone = Arc::strong_count(value) == 1;
+        let state = value.state();
+        match &*state {
+            // A number in another type, or one for all, is no work that a larger shape would repeat.
+            State::Pending(inner) if inner.formula.is_leaf() => return self.merge(inner, shape, room),
+            _ => drop(state),
+        }
         if value.meta.shape == *shape {
             match &*value.state() {
                 State::Pending(inner)
