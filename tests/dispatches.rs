@@ -16,13 +16,13 @@ use gradus::{Device, Result, Tensor};
 /// Network; tensors of parameters; launches of the forward pass and the loss, of the backward pass, and of a step
 /// of SGD with momentum or AdamW.
 const TABLE: [(&str, [u64; 5]); 7] = [
-    ("mlp, one hidden layer", [4, 7, 11, 3, 3]),
-    ("convolutions of the chapter", [14, 22, 27, 2, 2]),
-    ("ResNet-20", [59, 113, 123, 7, 7]),
-    ("Gpt, two layers", [29, 41, 142, 8, 8]),
-    ("language model, LSTM of 8 steps", [7, 21, 31, 4, 4]),
-    ("language model, GRU of 8 steps", [7, 21, 33, 4, 4]),
-    ("forecaster, LSTM of 8 steps", [6, 19, 25, 2, 2]),
+    ("mlp, one hidden layer", [4, 5, 8, 3, 3]),
+    ("convolutions of the chapter", [14, 20, 24, 2, 2]),
+    ("ResNet-20", [59, 110, 120, 7, 7]),
+    ("Gpt, two layers", [29, 39, 139, 8, 8]),
+    ("language model, LSTM of 8 steps", [7, 19, 28, 4, 4]),
+    ("language model, GRU of 8 steps", [7, 19, 30, 4, 4]),
+    ("forecaster, LSTM of 8 steps", [6, 18, 25, 2, 2]),
 ];
 
 type Loss = Box<dyn Fn() -> Result<Tensor>>;
