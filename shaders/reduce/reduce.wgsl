@@ -13,6 +13,7 @@ const MAXIMUM: bool = false;
 const ONE_AXIS: bool = false; // the reduced axes merged into one: no division in the loop
 const TERMS: u32 = 4u; // neighbouring terms that are read at once, 1 or 4
 const OUTPUTS: u32 = 1u; // or neighbouring rows that are; fours begin at multiples of four
+const LOADS: u32 = 1u; // of a turn; they divide those of a row and of a chunk
 const GROUP: u32 = 64u;
 
 alias X = vec4<f32>; // or f32, where TERMS and OUTPUTS are 1
@@ -51,6 +52,9 @@ fn kept_position(index: u32) -> u32 {
 }
 
 fn term_position(index: u32) -> u32 {
+    if ONE_AXIS && TERMS == 4u {
+        return index; // they are neighbours
+    }
     var rest = index;
     var at = 0u;
     if !ONE_AXIS {
@@ -94,8 +98,10 @@ fn main(
         if MAXIMUM {
             total = load(base, start);
         }
-        for (var term = start + TERMS * lane; term < end; term += TERMS * LANES) {
-            total = combine(total, load(base, term));
+        for (var term = start + TERMS * lane; term < end; term += LOADS * TERMS * LANES) {
+            for (var k = 0u; k < LOADS; k++) {
+                total = combine(total, load(base, term + k * TERMS * LANES));
+            }
         }
     }
     if LANES > 1u {

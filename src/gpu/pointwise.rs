@@ -14,8 +14,9 @@ use std::sync::{Arc, OnceLock, PoisonError};
 /// Invocations of a workgroup.
 const GROUP: usize = 256;
 /// Words of a formula's signature up to which it is evaluated eight times an invocation. A longer one, of more than about
-/// ten operations, gains less than it takes to compile.
-const SHORT: usize = 32;
+/// a dozen operations, gains less than it takes to compile, and so does one of fewer elements than `MANY`.
+const SHORT: usize = 40;
+const MANY: usize = 1 << 14;
 /// Views of one kernel: inputs and the output.
 const VIEWS: usize = 8;
 
@@ -89,7 +90,8 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
     signature.add(formula);
     let floats =
         inputs.iter().chain([&output]).all(|(buffer, _, dtype)| *dtype != DType::I32 && !buffer.is_half());
-    let eights = gpu.pairs() && floats && signature.words.len() <= SHORT && by_eights(&mut layouts, &quads);
+    let worth = signature.words.len() <= SHORT && count >= MANY;
+    let eights = gpu.pairs() && floats && worth && by_eights(&mut layouts, &quads);
     let at_once = if quads.is_empty() { 1 } else { 4 << u32::from(eights) };
     let count = count / at_once;
     let dims = layouts[0].shape;

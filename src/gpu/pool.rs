@@ -262,7 +262,7 @@ impl Buffer {
     }
 
     /// What kernels evaluate where they read or store it.
-    pub(super) fn fused(&self) -> Option<&Fused> {
+    pub(crate) fn fused(&self) -> Option<&Fused> {
         self.fused.as_deref()
     }
 

@@ -186,6 +186,8 @@ fn neighbours(kept: &Layout, reduced: &Layout) -> (u32, u32) {
 
 /// Terms that one row is not worth its own kernel for.
 const SHORT: usize = 256;
+/// Elements from which on several loads a turn repay what longer they take to compile.
+const MANY: usize = 1 << 14;
 
 /// The rows of `kept` from the terms of `reduced`, in one pass or, if that left most of the device idle, in two.
 fn reduce(
@@ -205,8 +207,12 @@ fn reduce(
         gpu.choose("reduce", &[units, terms, stride], choice::sums(&capabilities, units, terms, stride));
     let turns = terms.div_ceil((at_once * lanes) as usize) * reduced.shape.rank().max(1);
     let chunks = choice::chunks(&capabilities, units * lanes as usize, turns);
-    // As many as that takes, of whole fours.
-    let chunk = terms.div_ceil(chunks).next_multiple_of(at_once as usize).max(1);
+    // As many as that takes, of whole turns.
+    let step = (at_once * lanes) as usize;
+    let plain = at_once == 4 && reduced.shape.rank() == 1 && x.fused().is_none();
+    let several = plain && terms.is_multiple_of(4 * step) && rows * terms >= MANY;
+    let loads = if several { 4 } else { 1 };
+    let chunk = terms.div_ceil(chunks).next_multiple_of(loads * step).max(1);
     let chunks = terms.div_ceil(chunk).max(1);
     let partial = (chunks > 1).then(|| gpu.buffer("reduce", 4 * (rows * chunks) as u64)).transpose()?;
     let ((kept_dims, kept_strides), (dims, strides)) = (words(kept), words(reduced));
@@ -235,6 +241,7 @@ fn reduce(
                 ("ONE_AXIS", (reduced.shape.rank() <= 1).into()),
                 ("TERMS", at_once),
                 ("OUTPUTS", outputs),
+                ("LOADS", loads as u32),
                 ("X", at_once * outputs),
             ],
         ),
@@ -363,7 +370,7 @@ impl Tensor {
 /// The cases of this room.
 pub(super) fn rooms() -> Vec<crate::verify::Room> {
     use crate::verify::{Case, Input, Room};
-    let shapes: [(&str, Vec<usize>, Vec<isize>); 19] = [
+    let shapes: [(&str, Vec<usize>, Vec<isize>); 21] = [
         ("1", vec![1], vec![]),
         ("64x33 rows", vec![64, 33], vec![-1]),
         ("65x31 columns", vec![65, 31], vec![0]),
@@ -376,7 +383,9 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         ("31x36 in fours", vec![31, 36], vec![1]),
         ("43x36 in fours", vec![43, 36], vec![1]),
         ("255x35", vec![255, 35], vec![1]),
-        ("259x64 in fours", vec![259, 64], vec![1]),
+        ("259x64 in sixteens", vec![259, 64], vec![1]),
+        ("259x36 in fours", vec![259, 36], vec![1]),
+        ("3x9216 long in sixteens", vec![3, 9216], vec![1]),
         ("7x36 columns in fours", vec![7, 36], vec![0]),
         ("37x1028 columns in fours", vec![37, 1028], vec![0]),
         ("9001x12 long columns in fours", vec![9001, 12], vec![0]),
