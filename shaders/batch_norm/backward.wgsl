@@ -90,11 +90,15 @@ struct Part {
 fn sweep(stage: u32, part: Part, means: vec2<f32>) -> vec2<f32> {
     var constant = X();
     var along = X();
-    // Term t is the element (t / inner, channel, t % inner); stepping both parts saves the divisions.
-    var outer = part.term / params.inner;
-    var within = part.term % params.inner;
+    // Term t is the element (t / inner, channel, t % inner); steps as in forward.wgsl.
+    let inner = params.inner;
+    let inner_step = params.inner_step;
+    let step = params.outer_step * params.channels * inner + inner_step;
+    let next_row = (params.channels - 1u) * inner;
+    let outer = part.term / inner;
+    var within = part.term % inner;
+    var at = (outer * params.channels + part.channel) * inner + within;
     for (var term = part.term; term < part.end; term += LANES) {
-        let at = (outer * params.channels + part.channel) * params.inner + within;
         let standard = (x[at] - part.k - part.delta) * part.rstd;
         if stage == 0u {
             let slope = dy[at];
@@ -103,11 +107,11 @@ fn sweep(stage: u32, part: Part, means: vec2<f32>) -> vec2<f32> {
         } else {
             dx[at] = part.scale * (dy[at] - means.x - standard * means.y);
         }
-        outer += params.outer_step;
-        within += params.inner_step;
-        if within >= params.inner {
-            within -= params.inner;
-            outer += 1u;
+        within += inner_step;
+        at += step;
+        if within >= inner {
+            within -= inner;
+            at += next_row;
         }
     }
     return vec2(sum_of(constant), sum_of(along));

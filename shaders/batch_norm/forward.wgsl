@@ -103,11 +103,16 @@ struct Part {
 // One stage over the lane's terms; returns what it has added up.
 fn sweep(stage: u32, part: Part, delta: f32, scale: f32) -> f32 {
     var sum = X();
-    // Term t is the element (t / inner, channel, t % inner); stepping both parts saves the divisions.
-    var outer = part.term / params.inner;
-    var within = part.term % params.inner;
+    // Term t is the element (t / inner, channel, t % inner). Steps save divisions and products, and what they need is
+    // read from the parameters once: a CPU's driver reads them at each turn.
+    let inner = params.inner;
+    let inner_step = params.inner_step;
+    let step = params.outer_step * params.channels * inner + inner_step;
+    let next_row = (params.channels - 1u) * inner;
+    let outer = part.term / inner;
+    var within = part.term % inner;
+    var at = (outer * params.channels + part.channel) * inner + within;
     for (var term = part.term; term < part.end; term += LANES) {
-        let at = (outer * params.channels + part.channel) * params.inner + within;
         let centred = x[at] - part.k - delta;
         if stage == 0u {
             sum += centred;
@@ -116,11 +121,11 @@ fn sweep(stage: u32, part: Part, delta: f32, scale: f32) -> f32 {
         } else {
             y[at] = centred * scale * part.gamma + part.beta;
         }
-        outer += params.outer_step;
-        within += params.inner_step;
-        if within >= params.inner {
-            within -= params.inner;
-            outer += 1u;
+        within += inner_step;
+        at += step;
+        if within >= inner {
+            within -= inner;
+            at += next_row;
         }
     }
     return sum_of(sum);

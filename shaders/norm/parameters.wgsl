@@ -77,22 +77,31 @@ fn main(
     let rows = params.terms / params.inner * params.groups;
 
     var sums = vec2(0.0, 0.0);
-    // Term t is the element (t / inner, channel, t % inner); stepping both parts saves the divisions.
-    var outer = (start + lane) / params.inner;
-    var within = (start + lane) % params.inner;
+    // Term t is the element (t / inner, channel, t % inner). Steps save divisions and products, and what they need is
+    // read from the parameters once: a CPU's driver reads them at each turn.
+    let inner = params.inner;
+    let inner_step = params.inner_step;
+    let step = params.outer_step * params.channels * inner + inner_step;
+    let next_outer = (params.channels - 1u) * inner;
+    let row_step = params.outer_step * params.groups;
+    let next_row = params.groups;
+    let outer = (start + lane) / inner;
+    var within = (start + lane) % inner;
+    var at = (outer * params.channels + channel) * inner + within;
+    var row = outer * params.groups + channel / params.per_group;
     for (var term = start + lane; term < end; term += LANES) {
-        let row = outer * params.groups + channel / params.per_group;
-        let at = (outer * params.channels + channel) * params.inner + within;
         var k = 0.0;
         if CENTRED {
             k = x[row * row_terms];
         }
         sums += vec2(dy[at] * ((x[at] - k - saved[row]) * saved[rows + row]), dy[at]);
-        outer += params.outer_step;
-        within += params.inner_step;
-        if within >= params.inner {
-            within -= params.inner;
-            outer += 1u;
+        within += inner_step;
+        at += step;
+        row += row_step;
+        if within >= inner {
+            within -= inner;
+            at += next_outer;
+            row += next_row;
         }
     }
     sums = sum_lanes(local, sums);

@@ -79,22 +79,23 @@ fn main(
     let terms = select(0u, params.terms, index < params.rows);
     let row = min(index, params.rows - 1u);
     let base = row / params.inner * params.terms * params.inner + row % params.inner;
+    let step = select(params.inner, 1u, WIDTH == 4u);
 
     var maxima = x[base];
     for (var term = lane; term < terms; term += LANES) {
-        maxima = max(maxima, x[base + term * params.inner]);
+        maxima = max(maxima, x[base + term * step]);
     }
     let four = vec4<f32>(maxima);
     let largest = combine_lanes(local, max(max(four.x, four.y), max(four.z, four.w)), true);
 
     var sums = X();
     for (var term = lane; term < terms; term += LANES) {
-        sums += exp(x[base + term * params.inner] - largest);
+        sums += exp(x[base + term * step] - largest);
     }
     let total = combine_lanes(local, sum_of(sums), false);
 
     for (var term = lane; term < terms; term += LANES) {
-        let at = base + term * params.inner;
+        let at = base + term * step;
         let difference = x[at] - largest;
         if LOG {
             y[at] = difference - log(total);
