@@ -143,6 +143,9 @@ pub(crate) enum Product {
     Quads { lanes: u32, rows: u32 },
     /// 8 × 8 outputs an invocation, wx × wy invocations.
     Register { wx: u32, wy: u32 },
+    /// One row times matrices whose rows lie by fours: four outputs an invocation, `turns` times, the sum cut into
+    /// `pieces`.
+    Row { lanes: u32, turns: u32, pieces: u32 },
     /// 8 × 4 outputs an invocation, 16 × wy invocations, `step` terms at a time in workgroup memory, the sum cut
     /// into `pieces`.
     Tiled { wy: u32, step: u32, pieces: u32 },
@@ -154,6 +157,7 @@ impl Display for Product {
             Product::Naive => f.write_str("naive"),
             Product::Quads { lanes, .. } => write!(f, "quads {lanes}"),
             Product::Register { wx, wy } => write!(f, "register {wx}x{wy}"),
+            Product::Row { .. } => f.write_str("row"),
             Product::Tiled { wy, pieces, .. } => write!(f, "tiled {wy} in {pieces}"),
         }
     }
@@ -165,6 +169,7 @@ impl Variant for Product {
             Product::Naive => vec![],
             Product::Quads { lanes, rows } => vec![("LANES", lanes), ("ROWS", rows)],
             Product::Register { wx, wy } => vec![("WX", wx), ("WY", wy)],
+            Product::Row { lanes, turns, .. } => vec![("LANES", lanes), ("TURNS", turns)],
             Product::Tiled { wy, step, .. } => vec![("WY", wy), ("STEP", step)],
         }
     }
@@ -179,6 +184,7 @@ impl Product {
             Product::Naive => batch * m * n,
             Product::Quads { lanes, .. } => tiles(16, 8 * lanes),
             Product::Register { wx, wy } => tiles(8 * wy, 8 * wx),
+            Product::Row { lanes, turns, pieces } => tiles(1, 4 * lanes * turns) * pieces as usize,
             Product::Tiled { wy, pieces, .. } => tiles(8 * wy, 64) * pieces as usize,
         }
     }
@@ -195,15 +201,33 @@ pub(crate) fn rows_of_tile(rows: usize) -> u32 {
     [1, 4, 8].into_iter().find(|&fit| rows <= fit).unwrap_or(16) as u32
 }
 
-/// For `batch` products of m × k and k × n.
-pub(crate) fn product(c: &Capabilities, batch: usize, sizes: [usize; 3]) -> Candidates<Product> {
+/// Of the terms of a piece, where a row is multiplied.
+const ROW_TERMS: usize = 16;
+
+/// For `batch` products of m × k and k × n; `flat` says whether the rows of the right operands lie by fours.
+pub(crate) fn product(c: &Capabilities, batch: usize, sizes: [usize; 3], flat: bool) -> Candidates<Product> {
+    let [m, k, n] = sizes;
+    let other = product_of_tiles(c, batch, sizes);
+    // A column read from top to bottom meets another page at each term. A small matrix is in the caches, and not worth
+    // a second pass.
+    let large = n >= 256 && k * n >= c.of(1 << 19, 1 << 14, 1 << 14);
+    if flat && m == 1 && large && k.is_multiple_of(ROW_TERMS) {
+        let pieces = (k / ROW_TERMS) as u32;
+        let row = Product::Row { lanes: c.of(8, 64, 64), turns: c.of(32, 1, 1), pieces };
+        return Candidates::of(row, [other.best].into_iter().chain(other.others));
+    }
+    other
+}
+
+/// For matrices that lie anyhow.
+fn product_of_tiles(c: &Capabilities, batch: usize, sizes: [usize; 3]) -> Candidates<Product> {
     let [m, k, n] = sizes;
     let any = product_of_any(c, batch, sizes);
     // Four lanes can hold four rows.
     let few = || c.subgroup.filter(|&lanes| c.kind == Kind::Software && lanes == 4 && m <= 4);
     match sharing_lanes(c).or_else(few) {
         // Where columns do not come by fours, copies see to it.
-        Some(lanes) if k > 0 && (n.is_multiple_of(4) || any.best != Product::Naive) => {
+        Some(lanes) if k >= 4 && (n.is_multiple_of(4) || any.best != Product::Naive) => {
             let all = [any.best].into_iter().chain(any.others);
             Candidates::of(Product::Quads { lanes, rows: rows_of_tile(m) }, all)
         }

@@ -53,6 +53,7 @@ fn launchable<V: Variant>(c: &Capabilities, found: &Candidates<V>, of: impl Fn(&
 
 static NAIVE: Shader = shader!("matmul/naive.wgsl");
 static REGISTER: Shader = shader!("matmul/register.wgsl");
+static ROW: Shader = shader!("matmul/row.wgsl");
 static QUADS: Shader = shader!("matmul/quads.wgsl");
 static TILED: Shader = shader!("matmul/tiled.wgsl");
 static CONVOLUTION: Shader = shader!("conv/tiled.wgsl");
@@ -104,9 +105,9 @@ proptest! {
     fn what_is_offered_can_be_launched(
         c in devices(), batch in extent(), m in extent(), k in extent(), n in extent(), units in 1..5usize,
     ) {
-        let products = product(&c, batch, [m, k, n]);
+        let products = product(&c, batch, [m, k, n], n.is_multiple_of(4));
         for one in [products.best].iter().chain(&products.others) {
-            if let Product::Tiled { pieces, .. } = one {
+            if let Product::Tiled { pieces, .. } | Product::Row { pieces, .. } = one {
                 prop_assert!(1 <= *pieces && *pieces as usize <= k.max(1), "{pieces} pieces of {k} terms");
             }
             if let Product::Quads { lanes, .. } = one {
@@ -119,6 +120,7 @@ proptest! {
             Product::Naive => &NAIVE,
             Product::Quads { .. } => &QUADS,
             Product::Register { .. } => &REGISTER,
+            Product::Row { .. } => &ROW,
             Product::Tiled { .. } => &TILED,
         });
         for (tiled, shared) in [&CONVOLUTION, &WEIGHT].into_iter().zip(&SHARED) {

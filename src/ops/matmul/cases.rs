@@ -75,5 +75,23 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
     }
     let inputs = [Input::any([9, 512]), Input::any([512, 10]), Input::any([10]).strided()];
     cases.push(Case::new("matmul", "bias 9x512x10", inputs, |x| x[0].matmul_bias(&x[1], &x[2])));
+    // One row times matrices whose rows lie together, of sizes that hardware and that software cuts into pieces: strips
+    // of columns of which the last is narrow, batches, rows apart, an lhs that is not dense, a bias.
+    for [k, n] in [[64, 260], [1040, 1028]] {
+        let case = exact(&format!("row 1x{k}x{n}"), whole(&[1, k]), whole(&[k, n]));
+        cases.push(if k < 100 { case } else { case.value_only() });
+    }
+    let any = [Input::any([1, 1040]), Input::any([1040, 1028])];
+    cases.push(Case::new("matmul", "row 1x1040x1028 any", any, |x| x[0].matmul(&x[1])).value_only());
+    for [k, n] in [[64, 256], [512, 1024]] {
+        let (rows, matrices) = (whole(&[2, 1, 1, k]), whole(&[2, k, n]));
+        cases.push(exact(&format!("row batched {k}x{n}"), rows, matrices).value_only());
+        let inputs = [whole(&[1, k]).strided(), whole(&[k + 2, n + 4]), whole(&[n])];
+        let apart = move |x: &[Tensor]| {
+            let inner = x[1].slice(0, 1, 1 + k)?.slice(1, 4, 4 + n)?;
+            x[0].matmul_bias(&inner, &x[2])
+        };
+        cases.push(Case::new("matmul", &format!("row apart {k}x{n}"), inputs, apart).exact().value_only());
+    }
     vec![Room { op: "matmul", cases }]
 }

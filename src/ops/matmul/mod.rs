@@ -22,6 +22,7 @@ use std::sync::Arc;
 static NAIVE: Shader = shader!("matmul/naive.wgsl");
 static QUADS: Shader = shader!("matmul/quads.wgsl");
 static REGISTER: Shader = shader!("matmul/register.wgsl");
+static ROW: Shader = shader!("matmul/row.wgsl");
 static TILED: Shader = shader!("matmul/tiled.wgsl");
 
 /// Y = A·B, over broadcast batch axes, plus a bias along the last axis if there is a third input.
@@ -163,8 +164,14 @@ impl Op for Matmul {
         coalesce(&mut outer);
         let stride = |x: &Layout, back: usize| x.strides[x.shape.rank() - back] as u32;
         let batches = batch.count();
-        let candidates = choice::product(&gpu.capabilities(), batches, [m, k, n]);
-        let kernel = gpu.choose("matmul", &[batches, m, k, n], candidates);
+        let right = lying(b, &outer[1]);
+        let candidates = choice::product(&gpu.capabilities(), batches, [m, k, n], right == Lie::Rows);
+        let name = match right {
+            Lie::Rows => "matmul",
+            Lie::Columns => "matmul turned",
+            Lie::Otherwise => "matmul odd",
+        };
+        let kernel = gpu.choose(name, &[batches, m, k, n], candidates);
         if matches!(kernel, Product::Quads { .. }) && !n.is_multiple_of(4) {
             return self.by_fours(gpu, inputs, &outputs[0]);
         }
@@ -175,6 +182,7 @@ impl Op for Matmul {
             Product::Tiled { pieces, step, .. } => {
                 (pieces as usize, k.div_ceil(pieces as usize).next_multiple_of(step as usize))
             }
+            Product::Row { pieces, .. } => (pieces as usize, k / pieces as usize),
             _ => (1, k),
         };
         let mut params = MatmulParams {
@@ -201,21 +209,22 @@ impl Op for Matmul {
         let shader = match kernel {
             Product::Naive => &NAIVE,
             Product::Quads { lanes, .. } => {
-                let (lhs, rhs) = (lying(a, &outer[0]) == Lie::Rows, lying(b, &outer[1]));
+                let lhs = lying(a, &outer[0]) == Lie::Rows;
                 let held = |fours: bool| if fours { 4 } else { 1 };
                 // One kernel with a bias or without: such large ones take long to compile.
                 params.particular = [bias.is_some().into(), 0];
                 constants = vec![
                     ("WIDE", (n as u32 > 4 * lanes).into()),
                     ("LHS_QUADS", lhs.into()),
-                    ("RHS_ALONG_N", (rhs == Lie::Rows).into()),
-                    ("RHS_ALONG_K", (rhs == Lie::Columns).into()),
+                    ("RHS_ALONG_N", (right == Lie::Rows).into()),
+                    ("RHS_ALONG_K", (right == Lie::Columns).into()),
                     ("Lhs", held(lhs)),
-                    ("Rhs", held(rhs != Lie::Otherwise)),
+                    ("Rhs", held(right != Lie::Otherwise)),
                 ];
                 &QUADS
             }
             Product::Register { .. } => &REGISTER,
+            Product::Row { .. } => &ROW,
             Product::Tiled { wy, step, .. } => {
                 let whole = m % (8 * wy as usize) == 0 && n % 64 == 0 && k % step as usize == 0;
                 constants.push(("FULL", whole.into()));
