@@ -22,22 +22,30 @@ pub struct Array<T> {
 /// Below this many elements a parallel loop costs more than it saves.
 const PARALLEL: usize = 1024;
 
-impl<T: Copy + Send + Sync> Array<T> {
+impl<T: Copy + Default + Send + Sync> Array<T> {
     /// The array whose element at row-major position `i` is `f(i)`, computed in parallel.
     pub fn from_fn(shape: Shape, f: impl Fn(usize) -> T + Send + Sync) -> Self {
         let count = shape.count();
-        let data = if count < PARALLEL {
-            (0..count).map(f).collect()
-        } else {
-            (0..count).into_par_iter().with_min_len(PARALLEL / 8).map(f).collect()
-        };
-        Array { shape, data }
+        let piece = if count < PARALLEL { count } else { PARALLEL / 8 };
+        Self::filled(shape, piece, &|first, out| {
+            out.iter_mut().zip(first..).for_each(|(to, i)| *to = f(i));
+        })
     }
 
     /// The array whose rows of `width` elements are `f(row)`, computed in parallel.
     pub fn from_rows(shape: Shape, width: usize, f: impl Fn(usize) -> Vec<T> + Send + Sync) -> Self {
-        let rows = shape.count().checked_div(width).unwrap_or(0);
-        let data = (0..rows).into_par_iter().flat_map_iter(f).collect();
+        Self::filled(shape, width, &|first, out| out.copy_from_slice(&f(first / width)))
+    }
+
+    /// The array of which `fill` computes each piece, from the position of its first element on. The same code for all
+    /// that is computed: what rayon is made of is large.
+    fn filled(shape: Shape, piece: usize, fill: &(dyn Fn(usize, &mut [T]) + Sync)) -> Self {
+        let mut data = vec![T::default(); shape.count()];
+        match data.len() {
+            0 => {}
+            count if count <= piece => fill(0, &mut data),
+            _ => data.par_chunks_mut(piece).enumerate().for_each(|(k, out)| fill(k * piece, out)),
+        }
         Array { shape, data }
     }
 

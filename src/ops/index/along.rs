@@ -95,7 +95,12 @@ pub(in crate::ops) fn add_at(x: &Tensor, indices: &Tensor, along: Along, extent:
 }
 
 impl Gather {
-    fn reference_of<T: Copy + Send + Sync>(&self, x: &Array<T>, indices: &[i32], y: Shape) -> Array<T> {
+    fn reference_of<T: Copy + Default + Send + Sync>(
+        &self,
+        x: &Array<T>,
+        indices: &[i32],
+        y: Shape,
+    ) -> Array<T> {
         let ((_, inner), chosen) = (self.0.around(&x.shape), y[self.0.axis]);
         let (extent, [outer_step, step, inner_step]) = (x.shape[self.0.axis], self.0.steps(chosen, inner));
         Array::from_fn(y, |own| {
