@@ -3,6 +3,7 @@
 use super::Extents;
 use crate::cpu::gemm::{Matrix, product, product_here};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Parts of a batch whose weight gradients are summed apart, and then in order: a number of its own, so that
 /// the bits do not depend on how many threads there are.
@@ -23,16 +24,31 @@ impl Extents {
         (start, j)
     }
 
+    /// Positions of a line for which a tap along it reads inside x, and where the first of them reads.
+    fn inside(&self, tap: usize) -> (Range<usize>, usize) {
+        let (padding, tap) = (self.options.padding[1], tap * self.options.dilation[1]);
+        let stride = self.options.stride[1];
+        let first = |at: usize| at.saturating_sub(tap).div_ceil(stride).min(self.y[1]);
+        let positions = first(padding)..first(padding + self.x[1]);
+        // Where there are none, anywhere.
+        let from = if positions.is_empty() { 0 } else { positions.start * stride + tap - padding };
+        (positions, from)
+    }
+
     /// What each position reads: `[rows, positions]`, of x of one image and group.
     fn unfold(&self, x: &[f32], columns: &mut [f32]) {
         for (at, to) in columns.chunks_mut(self.y[1].max(1)).enumerate() {
             let (start, tap) = self.line(at / self.y[0], at % self.y[0]);
-            let Some(start) = start else {
+            let (Some(start), (positions, from)) = (start, self.inside(tap)) else {
                 to.fill(0.0);
                 continue;
             };
-            for (px, to) in to.iter_mut().enumerate() {
-                *to = self.options.source(1, px, tap, self.x[1]).map_or(0.0, |x_| x[start + x_]);
+            to[..positions.start].fill(0.0);
+            to[positions.end..].fill(0.0);
+            let (to, from) = (&mut to[positions], &x[start..][from..]);
+            match self.options.stride[1] {
+                1 => to.copy_from_slice(&from[..to.len()]),
+                stride => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
             }
         }
     }
@@ -41,11 +57,9 @@ impl Extents {
     fn fold(&self, columns: &[f32], x: &mut [f32]) {
         for (at, from) in columns.chunks(self.y[1].max(1)).enumerate() {
             let (Some(start), tap) = self.line(at / self.y[0], at % self.y[0]) else { continue };
-            for (px, from) in from.iter().enumerate() {
-                if let Some(x_) = self.options.source(1, px, tap, self.x[1]) {
-                    x[start + x_] += from;
-                }
-            }
+            let (positions, to) = self.inside(tap);
+            let to = x[start..][to..].iter_mut().step_by(self.options.stride[1]);
+            to.zip(&from[positions]).for_each(|(to, from)| *to += from);
         }
     }
 
