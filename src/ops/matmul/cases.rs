@@ -83,6 +83,12 @@ pub(in crate::ops) fn rooms() -> Vec<Room> {
     }
     let any = [Input::any([1, 1040]), Input::any([1040, 1028])];
     cases.push(Case::new("matmul", "row 1x1040x1028 any", any, |x| x[0].matmul(&x[1])).value_only());
+    // Batches that no two axes of can be merged, and a piece that is all.
+    let (rows, matrices) = (whole(&[2, 1, 3, 1, 2, 1, 1, 64]), whole(&[1, 2, 1, 2, 1, 3, 64, 256]));
+    cases.push(exact("row, rank 8", rows, matrices).value_only());
+    let inputs = [whole(&[1, 16]), whole(&[16, 1024]), whole(&[1024])];
+    let with_bias = |x: &[Tensor]| x[0].matmul_bias(&x[1], &x[2]);
+    cases.push(Case::new("matmul", "row bias 16x1024", inputs, with_bias).exact().value_only());
     for [k, n] in [[64, 256], [512, 1024]] {
         let (rows, matrices) = (whole(&[2, 1, 1, k]), whole(&[2, k, n]));
         cases.push(exact(&format!("row batched {k}x{n}"), rows, matrices).value_only());
