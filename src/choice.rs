@@ -201,7 +201,7 @@ pub(crate) fn rows_of_tile(rows: usize) -> u32 {
     [1, 4, 8].into_iter().find(|&fit| rows <= fit).unwrap_or(16) as u32
 }
 
-/// Of the terms of a piece, where a row is multiplied.
+/// Terms of a piece, where one row is multiplied.
 const ROW_TERMS: usize = 16;
 
 /// For `batch` products of m × k and k × n; `flat` says whether the rows of the right operands lie by fours.
@@ -209,8 +209,8 @@ pub(crate) fn product(c: &Capabilities, batch: usize, sizes: [usize; 3], flat: b
     let [m, k, n] = sizes;
     let other = product_of_tiles(c, batch, sizes);
     // A column read from top to bottom meets another page at each term. A small matrix is in the caches, and not worth
-    // a second pass.
-    let large = n >= 256 && k * n >= c.of(1 << 19, 1 << 14, 1 << 14);
+    // a second pass; the pieces of very large ones would take too much memory.
+    let large = n >= 256 && k * n >= c.of(1 << 19, 1 << 14, 1 << 14) && batch * k * n <= 1 << 28;
     if flat && m == 1 && large && k.is_multiple_of(ROW_TERMS) {
         let pieces = (k / ROW_TERMS) as u32;
         let row = Product::Row { lanes: c.of(8, 64, 64), turns: c.of(32, 1, 1), pieces };
