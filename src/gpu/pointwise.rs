@@ -19,6 +19,12 @@ const SHORT: usize = 40;
 const MANY: usize = 1 << 14;
 /// Views of one kernel: inputs and the output.
 const VIEWS: usize = 8;
+/// Words before the scalars: the count, extents and their inverses, offsets, and strides by view.
+const WORDS: usize = 4 + 8 * (3 + VIEWS);
+/// Elements up to which f32 divides indices exactly, several times faster than integers are divided. Half is added to
+/// an index, so that quotients are half a divisor's inverse from the next whole number; WGSL's multiplication is off by
+/// less than 2⁻²³ of them, and the inverse by half of that.
+const EXACT: usize = 1 << 21;
 
 /// The tanh and erf that WGSL lacks or leaves loose.
 pub(super) const SPECIAL: &str = include_str!("../../shaders/lib/special.wgsl");
@@ -103,29 +109,31 @@ pub(crate) fn pointwise(gpu: &Gpu, formula: &Formula, inputs: &[Operand], output
         signature.words.push(digits);
     }
     // Of views that fit, those that are not broadcast along the last axis are read by fours: the strides say which.
-    signature.words.extend([dims.rank() as u32, at_once as u32]);
+    let exact = count <= EXACT;
+    signature.words.extend([dims.rank() as u32, at_once as u32, u32::from(exact)]);
 
     let scalars = &signature.scalars;
-    let mut words = Vec::with_capacity(4 + 8 * (2 + VIEWS) + scalars.len().next_multiple_of(4).max(4));
+    let mut words = Vec::with_capacity(WORDS + scalars.len().next_multiple_of(4).max(4));
     words.extend([count as u32, 0, 0, 0]);
-    let mut eight = |values: &mut dyn Iterator<Item = usize>| {
+    let mut eight = |values: &mut dyn Iterator<Item = u32>| {
         let start = words.len();
-        words.extend(values.take(8).map(|v| v as u32));
+        words.extend(values.take(8));
         words.resize(start + 8, 0);
     };
-    eight(&mut dims.iter().copied());
-    eight(&mut layouts.iter().map(|l| l.offset));
+    eight(&mut dims.iter().map(|&extent| extent as u32));
+    eight(&mut dims.iter().map(|&extent| (1.0 / extent as f32).to_bits()));
+    eight(&mut layouts.iter().map(|layout| layout.offset as u32));
     for layout in &layouts {
-        eight(&mut layout.strides[..dims.rank()].iter().copied());
+        eight(&mut layout.strides[..dims.rank()].iter().map(|&stride| stride as u32));
     }
-    words.resize(4 + 8 * (2 + VIEWS), 0);
+    words.resize(WORDS, 0);
     words.extend(scalars.iter().map(|s| s.to_bits()));
-    words.resize(words.len().next_multiple_of(4).max(4 + 8 * (2 + VIEWS) + 4), 0);
+    words.resize(words.len().next_multiple_of(4).max(WORDS + 4), 0);
 
     let cache = || gpu.0.formulas.lock().unwrap_or_else(PoisonError::into_inner);
     let known = cache().get(&*signature.words).cloned();
     let made = known.unwrap_or_else(|| {
-        let text = write(formula, inputs, output.2, &layouts, (&quads, eights));
+        let text = write(formula, inputs, output.2, &layouts, (&quads, eights), exact);
         let made = Arc::new(Made { text, pipeline: OnceLock::new() });
         cache().insert(signature.words.as_slice().into(), made.clone());
         made
@@ -152,6 +160,7 @@ fn write(
     output: DType,
     layouts: &[Layout],
     (quads, eights): (&[bool], bool),
+    exact: bool,
 ) -> String {
     let emitted = formula.emit();
     let identity = emitted.body.is_empty() && emitted.result == "x0";
@@ -170,8 +179,8 @@ fn write(
     }
     let _ = write!(
         text,
-        "struct Params {{\n    count: u32,\n    dims: array<vec4<u32>, 2>,\n    offsets: array<vec4<u32>, 2>,\n    \
-         strides: array<vec4<u32>, {}>,\n    scalars: array<vec4<f32>, {slots}>,\n}}\n\
+        "struct Params {{\n    count: u32,\n    dims: array<vec4<u32>, 2>,\n    inverses: array<vec4<f32>, 2>,\n    \
+         offsets: array<vec4<u32>, 2>,\n    strides: array<vec4<u32>, {}>,\n    scalars: array<vec4<f32>, {slots}>,\n}}\n\
          @group(0) @binding(0) var<uniform> params: Params;\n",
         2 * VIEWS
     );
@@ -201,8 +210,14 @@ fn write(
         if axis == 0 {
             let _ = writeln!(text, "    let c0 = {from};");
         } else {
-            let _ =
-                writeln!(text, "    let c{axis} = {from} % {extent};\n    let q{axis} = {from} / {extent};");
+            let quotient = match exact {
+                true => format!("u32((f32({from}) + 0.5) * params.inverses[{}][{}])", axis / 4, axis % 4),
+                false => format!("{from} / {extent}"),
+            };
+            let _ = write!(
+                text,
+                "    let q{axis} = {quotient};\n    let c{axis} = {from} - q{axis} * {extent};\n"
+            );
         }
     }
     let position = |view: usize| {
@@ -257,4 +272,32 @@ fn write(
         let _ = write!(text, "fn formula({}) -> f32 {{\n{body}    return {result};\n}}\n", given.join(", "));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EXACT;
+
+    /// Quotients where they change, with the inverse and both products that WGSL allows.
+    #[test]
+    fn f32_divides_exactly() {
+        let divisors = (1..=3000).chain((3000..=EXACT).step_by(1009)).chain(EXACT - 9..=EXACT);
+        for divisor in divisors {
+            let inverse = 1.0 / divisor as f32;
+            let most = EXACT / divisor;
+            let multiples =
+                (0..=most).step_by(most.div_ceil(500).max(1)).chain([most.saturating_sub(1), most]);
+            for index in
+                multiples.flat_map(|m| [(m * divisor).wrapping_sub(1), m * divisor, (m + 1) * divisor - 1])
+            {
+                if index >= EXACT {
+                    continue;
+                }
+                let product = (index as f32 + 0.5) * inverse;
+                for product in [product.next_down(), product, product.next_up()] {
+                    assert_eq!(product as usize, index / divisor, "{index} / {divisor}");
+                }
+            }
+        }
+    }
 }
