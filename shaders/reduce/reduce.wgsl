@@ -13,7 +13,6 @@ const MAXIMUM: bool = false;
 const ONE_AXIS: bool = false; // the reduced axes merged into one: no division in the loop
 const TERMS: u32 = 4u; // neighbouring terms that are read at once, 1 or 4
 const OUTPUTS: u32 = 1u; // or neighbouring rows that are; fours begin at multiples of four
-const LOADS: u32 = 1u; // of a turn; they divide those of a row and of a chunk
 const GROUP: u32 = 64u;
 
 alias X = vec4<f32>; // or f32, where TERMS and OUTPUTS are 1
@@ -98,10 +97,8 @@ fn main(
         if MAXIMUM {
             total = load(base, start);
         }
-        for (var term = start + TERMS * lane; term < end; term += LOADS * TERMS * LANES) {
-            for (var k = 0u; k < LOADS; k++) {
-                total = combine(total, load(base, term + k * TERMS * LANES));
-            }
+        for (var term = start + TERMS * lane; term < end; term += TERMS * LANES) {
+            total = combine(total, load(base, term));
         }
     }
     if LANES > 1u {

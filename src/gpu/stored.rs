@@ -36,7 +36,7 @@ pub(super) fn narrow(label: &str, text: &str, half: u32) -> Result<String> {
     Ok(out)
 }
 
-/// The text with every two floats held as a word of 64 bits, in the buffers that hold fours or eights, if any does.
+/// The text with every two floats held as a word of 64 bits, in the buffers that hold fours, eights or sixteens, if any does.
 /// llvmpipe takes loads and stores apart, invocation by invocation and word by word, whether it be a word of 32 or of 64
 /// bits.
 pub(super) fn pair(text: &str) -> Option<String> {
@@ -62,18 +62,20 @@ struct Element {
     write: [&'static str; 2],
 }
 
-const ELEMENTS: [Element; 6] = [
+const ELEMENTS: [Element; 7] = [
     float("f32", "f16", ["f32(", ")"], ["f16(", ")"]),
     float("vec2<f32>", "vec2<f16>", ["vec2<f32>(", ")"], ["vec2<f16>(", ")"]),
     float("vec3<f32>", "vec3<f16>", ["vec3<f32>(", ")"], ["vec3<f16>(", ")"]),
     float("vec4<f32>", "vec4<f16>", ["vec4<f32>(", ")"], ["vec4<f16>(", ")"]),
+    float("mat4x4<f32>", "mat4x4<f16>", ["mat4x4<f32>(", ")"], ["mat4x4<f16>(", ")"]),
     word("u32", ["bitcast<u32>(f32(", "))"]),
     word("i32", ["bitcast<i32>(f32(", "))"]),
 ];
 
-const PAIRS: [Element; 2] = [
+const PAIRS: [Element; 3] = [
     float("vec4<f32>", "vec2<u64>", ["unpaired(", ")"], ["paired(", ")"]),
     float("mat2x4<f32>", "vec4<u64>", ["unpaired_eight(", ")"], ["paired_eight(", ")"]),
+    float("mat4x4<f32>", "array<vec4<u64>, 2>", ["unpaired_sixteen(", ")"], ["paired_sixteen(", ")"]),
 ];
 
 const UNPAIR: &str = "
@@ -92,8 +94,19 @@ fn unpaired_eight(words: vec4<u64>) -> mat2x4<f32> {
     return mat2x4<f32>(unpaired(words.xy), unpaired(words.zw));
 }
 
+fn unpaired_sixteen(words: array<vec4<u64>, 2>) -> mat4x4<f32> {
+    let low = unpaired_eight(words[0]);
+    let high = unpaired_eight(words[1]);
+    return mat4x4<f32>(low[0], low[1], high[0], high[1]);
+}
+
 fn paired_eight(eight: mat2x4<f32>) -> vec4<u64> {
     return vec4<u64>(paired(eight[0]), paired(eight[1]));
+}
+
+fn paired_sixteen(sixteen: mat4x4<f32>) -> array<vec4<u64>, 2> {
+    let low = paired_eight(mat2x4<f32>(sixteen[0], sixteen[1]));
+    return array<vec4<u64>, 2>(low, paired_eight(mat2x4<f32>(sixteen[2], sixteen[3])));
 }
 ";
 
@@ -260,12 +273,14 @@ fn main() {
     fn every_shader_takes_pairs_for_fours() {
         let mut count = 0;
         for (name, text) in shaders() {
-            let fours = |text: &str, k| declared(text, k).is_some_and(|(_, wide)| wide == "vec4<f32>");
+            let wide = |text: &str, k| {
+                declared(text, k).is_some_and(|(_, of)| PAIRS.iter().any(|pair| pair.wide == of))
+            };
             let paired = pair(&text);
-            assert_eq!(paired.is_some(), (1..9).any(|k| fours(&text, k)), "{name}");
+            assert_eq!(paired.is_some(), (1..9).any(|k| wide(&text, k)), "{name}");
             let Some(paired) = paired else { continue };
             parse(&name, &paired).unwrap();
-            assert!(!(1..9).any(|k| fours(&paired, k)), "{name}");
+            assert!(!(1..9).any(|k| wide(&paired, k)), "{name}");
             count += 1;
         }
         assert!(count > 10, "{count}");

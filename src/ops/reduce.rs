@@ -12,6 +12,7 @@ use crate::shape::{Layout, MAX_RANK, Shape, coalesce};
 use crate::tensor::Tensor;
 
 pub(super) static REDUCE: Shader = shader!("reduce/reduce.wgsl");
+static ROWS: Shader = shader!("reduce/rows.wgsl");
 pub(super) static ARGMAX: Shader = shader!("reduce/argmax.wgsl");
 
 /// Σ or max over some axes, which stay as extents of one.
@@ -167,26 +168,30 @@ impl Reduce {
     }
 }
 
+/// Whether the elements of `inner` are neighbours and can be read so many at a time, `outer` being the other axes.
+fn together(count: usize, inner: &Layout, outer: &Layout) -> bool {
+    let fits = |step: &usize| step.is_multiple_of(count);
+    let steps = |layout: &Layout, axes: usize| layout.strides[..axes].iter().all(fits);
+    inner.shape.rank().checked_sub(1).is_some_and(|last| {
+        let row = inner.strides[last] == 1 && fits(&inner.shape[last]) && steps(inner, last);
+        row && steps(outer, outer.shape.rank()) && fits(&inner.offset) && fits(&outer.offset)
+    })
+}
+
 /// Neighbouring terms, and neighbouring rows, that a kernel reads at once: four of either, or one of both.
 fn neighbours(kept: &Layout, reduced: &Layout) -> (u32, u32) {
-    let fours = |step: &usize| step.is_multiple_of(4);
-    let (rows, terms) = (kept.shape.rank(), reduced.shape.rank());
-    let steps = |layout: &Layout, axes: usize| layout.strides[..axes].iter().all(fours);
-    let inner = |layout: &Layout, axes: usize| {
-        let last =
-            axes.checked_sub(1).filter(|&last| layout.strides[last] == 1 && fours(&layout.shape[last]));
-        last.is_some_and(|last| steps(layout, last))
-    };
-    match fours(&kept.offset) {
-        true if inner(reduced, terms) && steps(kept, rows) => (4, 1),
-        true if inner(kept, rows) && steps(reduced, terms) => (1, 4),
-        _ => (1, 1),
+    if together(4, reduced, kept) {
+        (4, 1)
+    } else if together(4, kept, reduced) {
+        (1, 4)
+    } else {
+        (1, 1)
     }
 }
 
 /// Terms that one row is not worth its own kernel for.
 const SHORT: usize = 256;
-/// Elements from which on several loads a turn repay what longer they take to compile.
+/// Elements from which on rows that lanes have to themselves are.
 const MANY: usize = 1 << 14;
 
 /// The rows of `kept` from the terms of `reduced`, in one pass or, if that left most of the device idle, in two.
@@ -205,14 +210,13 @@ fn reduce(
     let capabilities = gpu.capabilities();
     let Lanes(lanes) =
         gpu.choose("reduce", &[units, terms, stride], choice::sums(&capabilities, units, terms, stride));
-    let turns = terms.div_ceil((at_once * lanes) as usize) * reduced.shape.rank().max(1);
+    let plain = kept.shape.rank() <= 1 && reduced.shape.rank() == 1 && x.fused().is_none();
+    let whole = lanes == 1 && plain && rows * terms >= MANY && together(16, reduced, kept);
+    let step = if whole { 16 } else { (at_once * lanes) as usize };
+    let turns = terms.div_ceil(step) * reduced.shape.rank().max(1);
     let chunks = choice::chunks(&capabilities, units * lanes as usize, turns);
     // As many as that takes, of whole turns.
-    let step = (at_once * lanes) as usize;
-    let plain = at_once == 4 && reduced.shape.rank() == 1 && x.fused().is_none();
-    let several = plain && terms.is_multiple_of(4 * step) && rows * terms >= MANY;
-    let loads = if several { 4 } else { 1 };
-    let chunk = terms.div_ceil(chunks).next_multiple_of(loads * step).max(1);
+    let chunk = terms.div_ceil(chunks).next_multiple_of(step).max(1);
     let chunks = terms.div_ceil(chunk).max(1);
     let partial = (chunks > 1).then(|| gpu.buffer("reduce", 4 * (rows * chunks) as u64)).transpose()?;
     let ((kept_dims, kept_strides), (dims, strides)) = (words(kept), words(reduced));
@@ -231,20 +235,17 @@ fn reduce(
         dims,
         strides,
     };
+    let constants = [
+        ("MAXIMUM", maximum.into()),
+        ("LANES", lanes),
+        ("ONE_AXIS", (reduced.shape.rank() <= 1).into()),
+        ("TERMS", at_once),
+        ("OUTPUTS", outputs),
+        ("X", at_once * outputs),
+    ];
     gpu.dispatch(Dispatch {
         op: "reduce",
-        source: Source::File(
-            &REDUCE,
-            &[
-                ("LANES", lanes),
-                ("MAXIMUM", maximum.into()),
-                ("ONE_AXIS", (reduced.shape.rank() <= 1).into()),
-                ("TERMS", at_once),
-                ("OUTPUTS", outputs),
-                ("LOADS", loads as u32),
-                ("X", at_once * outputs),
-            ],
-        ),
+        source: if whole { Source::File(&ROWS, &constants[..1]) } else { Source::File(&REDUCE, &constants) },
         params: bytemuck::bytes_of(&params),
         buffers: &[x, partial.as_deref().unwrap_or(y)],
         groups: gpu.fold(units * chunks, (64 / lanes) as usize),
@@ -370,7 +371,7 @@ impl Tensor {
 /// The cases of this room.
 pub(super) fn rooms() -> Vec<crate::verify::Room> {
     use crate::verify::{Case, Input, Room};
-    let shapes: [(&str, Vec<usize>, Vec<isize>); 21] = [
+    let shapes: [(&str, Vec<usize>, Vec<isize>); 23] = [
         ("1", vec![1], vec![]),
         ("64x33 rows", vec![64, 33], vec![-1]),
         ("65x31 columns", vec![65, 31], vec![0]),
@@ -384,6 +385,8 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         ("43x36 in fours", vec![43, 36], vec![1]),
         ("255x35", vec![255, 35], vec![1]),
         ("259x64 in sixteens", vec![259, 64], vec![1]),
+        ("256x64 in sixteens", vec![256, 64], vec![1]),
+        ("8192x16 many in sixteens", vec![8192, 16], vec![1]),
         ("259x36 in fours", vec![259, 36], vec![1]),
         ("3x9216 long in sixteens", vec![3, 9216], vec![1]),
         ("7x36 columns in fours", vec![7, 36], vec![0]),
@@ -430,6 +433,12 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         Case::new("sum", "9x8 stride 0", [Input::whole([9, 8]).repeated()], |x| x[0].sum(&[0], false))
             .exact(),
     );
+    // Rows by sixteens that lie apart, and such that do not begin at sixteens.
+    for start in [16, 4] {
+        let detail = format!("259x64 behind {start}");
+        let run = move |x: &[Tensor]| x[0].slice(0, 1, 260)?.slice(1, start, start + 64)?.sum(&[1], false);
+        sum.push(Case::new("sum", &detail, [Input::whole([260, 96])], run).exact().value_only());
+    }
     // As many axes as there can be that do not merge: seven kept, seven and eight reduced.
     for axes in [vec![7], vec![0, 1, 2, 3, 4, 5, 6], vec![]] {
         let backwards = |x: &Tensor| x.permute(&[7, 6, 5, 4, 3, 2, 1, 0]);
@@ -439,7 +448,7 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         sum.push(Case::new("sum", &detail, [Input::whole(shape)], run).exact().value_only());
     }
     // A row far above the next: its elements must not count among those of the next row's chunks.
-    for (terms, upwards) in [(9001, false), (9004, false), (9004, true)] {
+    for (terms, upwards) in [(9001, false), (9004, false), (9004, true), (9216, false), (9216, true)] {
         let apart: Vec<f64> = (0..2 * terms)
             .map(|i| if (i < terms) != upwards { 1e3 + i as f64 } else { -1.0 - i as f64 })
             .collect();
@@ -461,6 +470,8 @@ pub(super) fn rooms() -> Vec<crate::verify::Room> {
         Case::new("mean", "43x36 in fours", [Input::any([43, 36])], |x| x[0].mean(&[1], false)),
         Case::new("mean", "37x36 columns in fours", [Input::any([37, 36])], |x| x[0].mean(&[0], false)),
         Case::new("mean", "3x9001 long", [Input::any([3, 9001])], |x| x[0].mean(&[1], false)).value_only(),
+        Case::new("mean", "259x64 in sixteens", [Input::any([259, 64])], |x| x[0].mean(&[1], false))
+            .value_only(),
         Case::new("mean", "one short row", [Input::any([256])], |x| x[0].mean(&[], false)),
         Case::new("mean", "empty", [Input::any([2, 0])], |x| x[0].mean(&[1], true)).fails(),
     ];

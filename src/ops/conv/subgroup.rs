@@ -13,6 +13,7 @@ use crate::ops::reduce;
 use crate::shape::{Layout, Shape};
 use std::sync::Arc;
 
+static ARRANGE: Shader = shader!("conv/arrange.wgsl");
 static FORWARD: Shader = shader!("conv/subgroup.wgsl");
 static WEIGHT: Shader = shader!("conv/subgroup_weight.wgsl");
 
@@ -35,17 +36,36 @@ fn filled(count: usize) -> usize {
     count.next_multiple_of(4)
 }
 
-/// A copy of a dense tensor, seen as one of that shape, with its axes in another order, the last [`filled`] up.
-fn reordered(gpu: &Gpu, x: &GpuView, shape: &[usize], order: &[usize]) -> Result<Arc<Buffer>> {
-    let from = Layout::contiguous(Shape::known(shape)).permuted(order);
-    let (last, channels) = (order.len() - 1, shape[order[order.len() - 1]]);
-    let mut extents = from.shape.to_vec();
-    extents[last] = filled(channels);
+/// A copy of a dense tensor, seen as one of that shape, with its axes in another order, the last [`filled`] up with zeros.
+fn reordered(gpu: &Gpu, x: &GpuView, shape: [usize; 4], order: [usize; 4]) -> Result<Arc<Buffer>> {
+    let from = Layout::contiguous(Shape::known(&shape)).permuted(&order);
+    let channels = from.shape[3];
+    let mut extents = order.map(|axis| shape[axis]);
+    extents[3] = filled(channels) / 4;
     let to = Layout::contiguous(Shape::known(&extents));
-    let copy = gpu.buffer("conv2d", 4 * to.shape.count() as u64)?;
-    let part = |start, count| (&*copy, to.sliced(last, start, count, 1), DType::F32);
-    pointwise(gpu, &Formula::input(0), &[(&x.buffer, from, DType::F32)], part(0, channels))?;
-    pointwise(gpu, &Formula::constant(0.0), &[], part(channels, extents[last] - channels))?;
+    let copy = gpu.buffer("conv2d", 16 * to.shape.count() as u64)?;
+    let mut steps = [from, to].map(|layout| std::array::from_fn(|axis| layout.strides[axis]));
+    // Places are read by fours along the axis where they are neighbours.
+    let places = (0..3).find(|&axis| order[axis] == 3).filter(|&axis| extents[axis].is_multiple_of(4));
+    let place = places.map_or(0, |axis| {
+        extents[axis] /= 4;
+        let [x_steps, y_steps]: &mut [[usize; 4]; 2] = &mut steps;
+        x_steps[axis] *= 4;
+        y_steps[axis] *= 4;
+        y_steps[axis] / 4
+    });
+    let channel = std::mem::take(&mut steps[0][3]);
+    let count = extents.iter().product();
+    let params = [[count, channels, channel, place], extents, steps[0], steps[1]];
+    let params: Vec<u32> = params.into_iter().flatten().map(|v| v as u32).collect();
+    let fours = places.is_some();
+    gpu.dispatch(Dispatch {
+        op: "conv2d",
+        source: Source::File(&ARRANGE, &[("FOURS", fours.into()), ("X", if fours { 4 } else { 1 })]),
+        params: bytemuck::cast_slice(&params),
+        buffers: &[&x.buffer, &copy],
+        groups: gpu.fold(count, 64),
+    })?;
     Ok(copy)
 }
 
@@ -64,9 +84,9 @@ pub(super) fn product(
     let positions = written[0] * written[1];
     let columns = e.batch * filled(positions);
     let tiles = groups * rows.div_ceil(16) * columns.div_ceil(width);
-    let order: &[usize] = if transposed { &[0, 2, 3, 1] } else { &[0, 1, 3, 2] };
-    let weights = reordered(gpu, w, &[groups, e.cout, e.cin, e.taps()], order)?;
-    let pixels = reordered(gpu, x, &[e.batch, groups, channels, read[0] * read[1]], &[0, 3, 1, 2])?;
+    let order = if transposed { [0, 2, 3, 1] } else { [0, 1, 3, 2] };
+    let weights = reordered(gpu, w, [groups, e.cout, e.cin, e.taps()], order)?;
+    let pixels = reordered(gpu, x, [e.batch, groups, channels, read[0] * read[1]], [0, 3, 1, 2])?;
     let counts = [rows, columns, filled(channels), tiles, groups];
     // Of what is written the kernel asks for the plane and its lines.
     let planes = geometry(e, read, [filled(positions), written[1]]);
@@ -120,11 +140,11 @@ pub(super) fn weight_gradient(
     let chunk = e.batch.div_ceil(BUSY.div_ceil(matrix.max(1))).clamp(1, (gpu.turns() / (part + 1)).max(1));
     let chunks = e.batch.div_ceil(chunk).max(1) * parts;
     let tiles = matrix * chunks;
-    let pixels = reordered(gpu, x, &[e.batch, groups, e.cin, e.x[0] * e.x[1]], &[0, 3, 1, 2])?;
+    let pixels = reordered(gpu, x, [e.batch, groups, e.cin, e.x[0] * e.x[1]], [0, 3, 1, 2])?;
     let positions = e.y[0] * e.y[1];
     let slopes = match positions.is_multiple_of(4) {
         true => dy.buffer.clone(),
-        false => reordered(gpu, dy, &[e.batch * count, positions], &[0, 1])?,
+        false => reordered(gpu, dy, [1, e.batch, count, positions], [0, 1, 2, 3])?,
     };
     let partial = gpu.buffer("conv2d", 4 * (chunks * count * columns) as u64)?;
     let counts = [e.cout, columns, channels, tiles, groups];
