@@ -44,10 +44,10 @@ fn main(
         return;
     }
     let extents = params.extents;
-    let w = index / extents.w;
-    let z = w / extents.z;
-    let y_place = z / extents.y;
-    let at = vec4(y_place, z - y_place * extents.y, w - z * extents.z, index - w * extents.w);
+    let three = index / extents.w;
+    let two = three / extents.z;
+    let one = two / extents.y;
+    let at = vec4(one, two - one * extents.y, three - two * extents.z, index - three * extents.w);
     let start = dot(at, params.x_steps);
     let to = dot(at, params.y_steps);
     let a = fetched(start, 4u * at.w);

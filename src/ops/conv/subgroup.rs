@@ -44,24 +44,25 @@ fn reordered(gpu: &Gpu, x: &GpuView, shape: [usize; 4], order: [usize; 4]) -> Re
     extents[3] = filled(channels) / 4;
     let to = Layout::contiguous(Shape::known(&extents));
     let copy = gpu.buffer("conv2d", 16 * to.shape.count() as u64)?;
-    let mut steps = [from, to].map(|layout| std::array::from_fn(|axis| layout.strides[axis]));
+    let steps = |layout: &Layout| std::array::from_fn(|axis| layout.strides[axis]);
+    let (mut x_steps, mut y_steps): ([usize; 4], [usize; 4]) = (steps(&from), steps(&to));
+    let channel = std::mem::take(&mut x_steps[3]);
     // Places are read by fours along the axis where they are neighbours.
-    let places = (0..3).find(|&axis| order[axis] == 3).filter(|&axis| extents[axis].is_multiple_of(4));
-    let place = places.map_or(0, |axis| {
+    let fours = (0..3).find(|&axis| order[axis] == 3 && extents[axis].is_multiple_of(4));
+    let mut place = 0;
+    if let Some(axis) = fours {
+        place = y_steps[axis];
         extents[axis] /= 4;
-        let [x_steps, y_steps]: &mut [[usize; 4]; 2] = &mut steps;
         x_steps[axis] *= 4;
         y_steps[axis] *= 4;
-        y_steps[axis] / 4
-    });
-    let channel = std::mem::take(&mut steps[0][3]);
+    }
     let count = extents.iter().product();
-    let params = [[count, channels, channel, place], extents, steps[0], steps[1]];
+    let params = [[count, channels, channel, place], extents, x_steps, y_steps];
     let params: Vec<u32> = params.into_iter().flatten().map(|v| v as u32).collect();
-    let fours = places.is_some();
+    let constants = [("FOURS", fours.is_some().into()), ("X", if fours.is_some() { 4 } else { 1 })];
     gpu.dispatch(Dispatch {
         op: "conv2d",
-        source: Source::File(&ARRANGE, &[("FOURS", fours.into()), ("X", if fours { 4 } else { 1 })]),
+        source: Source::File(&ARRANGE, &constants),
         params: bytemuck::cast_slice(&params),
         buffers: &[&x.buffer, &copy],
         groups: gpu.fold(count, 64),
