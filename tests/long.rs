@@ -117,3 +117,17 @@ fn what_is_too_long_is_right_or_refused() {
     let (q, k) = (zeros(&device, &[1, 1, 4, 64]), ones(&device, &[1, 1, 140_000, 64]));
     assert_right_or_refused("keys", q.attention(&k, &k, &Attention::default()), 1.0);
 }
+
+/// Indices of so many elements are divided in f32 up to a power of two, and as integers above.
+#[test]
+fn transposes_of_millions_of_elements_are_exact() {
+    let device = common::gpu();
+    for [rows, columns] in [[1021, 2053], [1023, 2051], [3, 699_051]] {
+        let count = rows * columns;
+        let values: Vec<f32> = (0..count).map(|i| i as f32).collect();
+        let x = Tensor::from_slice(&device, &values, [rows, columns]).unwrap();
+        let y = x.permute(&[1, 0]).unwrap().contiguous().unwrap().to_vec::<f32>().unwrap();
+        let wrong = (0..count).find(|&i| y[i] != values[i % rows * columns + i / rows]);
+        assert_eq!(wrong, None, "{rows} × {columns}");
+    }
+}
