@@ -1,5 +1,6 @@
-//! Loops that are longer than llvmpipe's: it leaves those of an invocation, without a word, after 65 535 turns. Either
-//! the work is cut, or there is an error; on other adapters the same numbers come out.
+//! What only many elements meet: loops that are longer than llvmpipe's, which it leaves, without a word, after 65 535
+//! turns of an invocation (either the work is cut, or there is an error; on other adapters the same numbers come out),
+//! and indices beyond those that f32 divides.
 
 mod common;
 
